@@ -12,10 +12,12 @@ from commonplace._session import Parts, Session
 from commonplace.encoders import Model
 from commonplace.errors import CollectionError, ModelError, QueryError
 from commonplace.i18n import _
+from commonplace.metadata import UNREAD_SPEECH
 from commonplace.paths import canonical_path
 from commonplace.places import FolderPlace, Place, model_for, place_of, store_for
 from commonplace.space import open_space
 from commonplace.store import FileMaintenance, Finding, Store, StoreMaintenance
+from commonplace.types import Condition, Filter
 
 if TYPE_CHECKING:  # a search needs neither
     from commonplace.copying import Copied
@@ -184,8 +186,15 @@ def status(parts: Parts) -> dict[str, Any]:
         "model": {"name": space.name, "fingerprint": space.fingerprint, "dim": space.dim},
         **size,
         **parts.store.counts(),
+        **({"unread_speech": unread} if (unread := _unread_speech(parts.store)) else {}),
         **upkeep,
     }
+
+
+def _unread_speech(store: Store) -> int:
+    """Return the number of documents whose speech awaits a model."""
+    where = Filter(metadata=(Condition(UNREAD_SPEECH, "text", ((("glob", "*"),),)),))
+    return sum(1 for _document in store.documents(where=where))
 
 
 def folder_size(folder: Path) -> int:

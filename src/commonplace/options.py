@@ -42,6 +42,9 @@ class AddOptions(TypedDict, total=False):
     """Seconds of processor time for one file (default: 300); what was read by then is added."""
     encoding: str
     """The encoding of text files, web pages and tables, whatever they say of themselves (default: it is detected)."""
+    speech_model: str | os.PathLike[str] | None
+    """A Whisper model for speech: a folder, its name on the hub, or ``none`` to ignore speech (default: the one in
+    ``COMMONPLACE_SPEECH_MODEL``; without one, it is noted where there is speech)."""
 
 
 class SearchOptions(TypedDict, total=False):

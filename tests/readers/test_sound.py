@@ -100,7 +100,7 @@ def test_files_beside_a_recording_belong_to_it(tmp_path: Path, options: ReadOpti
     parsed = read(tmp_path / "song.mp3", options)
     assert texts(parsed)[1:] == [("[0:00:00] Hello there.", 0.5, 1), ("[0:00:01] Row your boat", 1, 11)]
     (tmp_path / "song.lrc").write_text("[00:01.00]Row the boat\n", encoding="utf-8")
-    assert stamp([entry for entry in (tmp_path / "song.mp3", tmp_path / "song.lrc")]) not in parsed.document.stamp
+    assert stamp([tmp_path / "song.mp3", tmp_path / "song.lrc"]) not in parsed.document.stamp
     assert read(tmp_path / "song.mp3", options).document.stamp != parsed.document.stamp
     assert texts(read(tmp_path / "other.lrc", options)) == [("[0:00:01] Alone", 1, 11)]
 

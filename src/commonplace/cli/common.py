@@ -38,6 +38,18 @@ def encoding_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def speech_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the model for speech."""
+    parser.add_argument(
+        "--speech-model",
+        metavar="MODEL",
+        help=_(
+            "the Whisper model that reads speech: a folder, or its name on the hub; none ignores speech (default: "
+            "COMMONPLACE_SPEECH_MODEL; without one, it is only noted where there is speech)"
+        ),
+    )
+
+
 def filter_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that narrow a search."""
     parser.add_argument("--modality", metavar="NAME", help=_("only this modality: text, image, ..."))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import encoding_option, open_, place_of, refuse_own_file
+from commonplace.cli.common import encoding_option, open_, place_of, refuse_own_file, speech_option
 from commonplace.cli.printing import (
     fill,
     index_type,
@@ -97,6 +97,7 @@ def _add_options(add: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
+    speech_option(add)
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
 
@@ -148,6 +149,7 @@ def _add(options: argparse.Namespace) -> int:
                 ray=options.ray,
                 time_limit=options.time_limit,
                 encoding=options.encoding,
+                speech_model=options.speech_model,
             )
     if options.json:
         print_json(_report(report))
@@ -311,6 +313,14 @@ def _status(options: argparse.Namespace) -> int:
     ]
     for name, label in (("documents", _("documents")), ("items", _("items")), ("vectors", _("vectors"))):
         rows += [(label, ", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or _("none"))]
+    if "unread_speech" in status:
+        count = status["unread_speech"]
+        words = ngettext(
+            "{count} document with speech awaits a model for its words: add it again with --speech-model",
+            "{count} documents with speech await a model for their words: add them again with --speech-model",
+            count,
+        )
+        rows += [(_("speech"), words.format(count=count))]
     if "server" in status:
         server = status["server"]
         words = "" if server["words"] else _(", no search by words (Milvus has it from version 2.4 on)")

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import encoding_option, model_of
+from commonplace.cli.common import encoding_option, model_of, speech_option
 from commonplace.cli.printing import fill, metadata_lines, padded, place, print_json, short
 from commonplace.display import printable
 from commonplace.i18n import _
@@ -35,6 +35,7 @@ def _read_options(read: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
+    speech_option(read)
     encoding_option(read)
     form = read.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help=_("print one JSON object per file, each on its own line"))
@@ -46,7 +47,13 @@ def _read(options: argparse.Namespace) -> int:
     from commonplace.reading import read_files
 
     failed = False
-    results = read_files(options.files, model=model_of(options), ocr=options.ocr, encoding=options.encoding)
+    results = read_files(
+        options.files,
+        model=model_of(options),
+        ocr=options.ocr,
+        encoding=options.encoding,
+        speech_model=options.speech_model,
+    )
     for number, (path, result) in enumerate(results):
         failed = failed or isinstance(result, ReadError)
         if options.json:

@@ -290,12 +290,13 @@ def _type_of_entry(name: str) -> str:
 
 
 def format_of(kind: str) -> EntryPoint | None:
-    """Return the entry point of the reader for the media type ``kind``; a plug-in overrides the built-in reader."""
+    """Return the entry point of the reader for a media type. The exact type goes before ``major/*``, and of each a
+    plug-in before the built-in reader."""
     for name in (kind, kind.split("/")[0] + "/*"):
-        if name in FORMATS and kind not in _plugins():
-            return EntryPoint(name, FORMATS[name], _GROUP)
         if name in _plugins():
             return _plugins()[name]
+        if name in FORMATS:
+            return EntryPoint(name, FORMATS[name], _GROUP)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Recordings of sound (the extra ``video``): tags, chapters, lyrics and subtitles with their seconds, and the cover."""
+"""Recordings of sound (the extra ``video``): tags, cover, and what is said or sung, with its seconds."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from commonplace.readers.media import (
 )
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue, cues_of
 from commonplace.types import Span
 
@@ -37,7 +38,7 @@ _MAX_TEXT = 1_000_000  # characters of lyrics
 
 
 def read_sound(file: File) -> Iterator[Part]:
-    """Yield the tags, chapters, lyrics, subtitles and covers of a recording of sound."""
+    """Yield the tags, chapters, lyrics, subtitles, speech and covers of a recording of sound."""
     file.has_pages = True
     missing = _("a recording, which needs the extra video: install commonplace with the extra video, and add it again")
     damaged = _("a damaged or truncated recording ({detail}); save a new copy and add it again")
@@ -60,7 +61,9 @@ def _parts(file: File, av: Any, container: Any) -> Iterator[Part]:
         if words.strip():
             yield TextBlock(words, offset, None if words is about else file.title)
             offset += len(words) + 1
-    yield from texts("", chapters_of(container), [*tracks, timed, *cues_beside(file)], start=offset)
+    tracks += [timed, *cues_beside(file)]
+    tracks.append(speech_of(file, [cue for cues in tracks for cue in cues]))
+    yield from texts("", chapters_of(container), tracks, start=offset)
     for data in covers:
         try:
             picture = load_picture(
@@ -108,11 +111,12 @@ def _contents(file: File, av: Any, container: Any) -> tuple[list[list[Cue]], lis
         elif kind == "audio" and packet.pts is not None and packet.time_base is not None:
             finish = (packet.pts + (packet.duration or 0)) * packet.time_base - zero
             if end // _SLICE < finish // _SLICE <= MAX_SECONDS:
-                file.quota.look()
-                if file.quota.is_used_up:
+                quota = file.quota
+                quota.look()
+                if quota.is_used_up or (quota.last_page is not None and quota.looked_at >= quota.last_page):
                     file.problems.append(
                         _("only its beginning was read, up to {time}: {reason}").format(
-                            time=clock(end), reason=file.quota.reason
+                            time=clock(end), reason=quota.reason
                         )
                     )
                     break

@@ -1,4 +1,4 @@
-"""Videos (the extra ``video``): pictures of each shot with their seconds, subtitles, chapters and metadata.
+"""Videos (the extra ``video``): pictures of each shot, what is said, chapters and metadata.
 
 PyAV decodes the frames one after the other. Only small copies of a second of them are kept, and the pictures that
 stand for shots.
@@ -35,6 +35,7 @@ from commonplace.readers.ocr import recognise
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
+from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue
 from commonplace.types import Span
 
@@ -56,7 +57,7 @@ _PQ, _HLG = 16, 18  # transfer functions of high dynamic range (ITU-T H.273)
 
 
 def read_video(file: File) -> Iterator[Part]:
-    """Yield the description, chapters, subtitles, pictures and the words in these of a video."""
+    """Yield the description, chapters, subtitles, speech, pictures and the words in these of a video."""
     file.has_pages = True
     missing = _("a video, which needs the extra video: install commonplace with the extra video, and add it again")
     damaged = _("a damaged or truncated video ({detail}); save a new copy and add it again")
@@ -92,8 +93,10 @@ class _Video:
             self._note_shot(shot)
         self._note_problems()
         description = next((tags[name] for name in _DESCRIPTIONS if tags.get(name)), "")
+        tracks = [*self._cues.values(), *cues_beside(self._file)]
+        tracks.append(speech_of(self._file, [cue for cues in tracks for cue in cues]))
         offset = 0
-        for block in texts(description, self._chapters, [*self._cues.values(), *cues_beside(self._file)]):
+        for block in texts(description, self._chapters, tracks):
             yield block
             offset = block.start + len(block.text) + 1
         yield from self._pictures
