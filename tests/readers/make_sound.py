@@ -26,6 +26,14 @@ def note(hertz: float, seconds: float, rate: int = RATE) -> Samples:
     return np.asarray(0.2 * wave * np.minimum(1, 20 * np.minimum(at, seconds - at)), np.float32)
 
 
+def melody(seed: int, shift: float = 0, rate: int = 16_000) -> Samples:
+    """Return ten seconds of notes; ``shift`` is in semitones."""
+    rng = np.random.default_rng(seed)
+    length = rng.choice((0.2, 0.25, 0.4))
+    pitches = 220 * 2 ** ((rng.choice(24, round(10 / length)) + shift) / 12)
+    return np.concatenate([note(pitch, length, rate) for pitch in pitches])
+
+
 def noise(seed: int, seconds: float, rate: int = RATE) -> Samples:
     """Return white noise."""
     return np.asarray(0.1 * np.random.default_rng(seed).standard_normal(round(seconds * rate)), np.float32)

@@ -19,7 +19,7 @@ from commonplace.metadata import UNREAD_SPEECH
 from commonplace.readers import ReadOptions, read, speech_folder
 from commonplace.readers.speech import _joined, _stretches
 from commonplace.types import ParsedDocument
-from tests.readers.make_sound import RATE, Samples, noise, note, sound
+from tests.readers.make_sound import RATE, Samples, melody, noise, note, sound
 from tests.readers.make_speech import spoken
 from tests.readers.make_video import scene, video
 from tests.readers.make_whisper import whisper
@@ -125,12 +125,12 @@ def test_without_a_model_it_is_said_where_speech_is(reading: Reader) -> None:
     assert parsed.document.status == "partial" and marks in (
         ["0:00:04-0:00:08", "0:00:13-0:00:17"], ["0:00:04-0:00:08", "0:00:13-0:00:16"]
     )  # fmt: skip
-    assert "(0:00:04 to 0:00:08, " in (parsed.document.error or "") and "--speech-model" in (
-        parsed.document.error or ""
-    )
+    problem = parsed.document.error or ""
+    assert "(0:00:04 to 0:00:08, " in problem and "await a model: add it again with --speech-model" in problem
     assert not passages(parsed)
-    music = reading("b.opus", sound(note(440, 6), "opus"), with_model=False)
-    assert music.document.status == "ok" and UNREAD_SPEECH not in music.document.metadata
+    for seed in (1, 5):  # melodies that Silero VAD is not sure about
+        music = reading(f"{seed}.opus", sound(melody(seed), "opus", rate=16_000), with_model=False)
+        assert music.document.status == "ok" and UNREAD_SPEECH not in music.document.metadata
 
 
 def test_marks_are_few() -> None:

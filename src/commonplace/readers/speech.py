@@ -36,6 +36,7 @@ _WINDOW = 512  # samples that Silero VAD judges at once
 _CONTEXT = 64  # samples before a window that it sees, too
 _BATCH = 312  # windows, ten seconds
 _SPEECH, _SILENCE = 0.5, 0.35  # probabilities at which speech begins, and below which it may end (Silero's own)
+_CLEAR = 0.85  # probability that speech reaches somewhere; music stays below it
 _PAUSE = 2.0  # seconds without speech that end a stretch (as in faster-whisper)
 _MARGIN = 0.4  # seconds that are kept before and after speech
 _SHORTEST = 0.25  # seconds of speech in a stretch; less is a noise
@@ -213,9 +214,7 @@ class _Speech:
         if self._unread:
             marks = _joined(self._unread, _MAX_MARKS)
             file.add_metadata(UNREAD_SPEECH, *(f"{clock(begin)}-{clock(finish)}" for begin, finish in marks))
-            awaits = _(
-                "the words of its speech ({times}) await a model: name one with --speech-model, and add it again"
-            )
+            awaits = _("the words of its speech ({times}) await a model: add it again with --speech-model")
             file.problems.append(awaits.format(times=_times(self._unread)))
 
 
@@ -344,8 +343,8 @@ class _Listener:
 
     def _stretch(self, end: int) -> Iterator[_Stretch]:
         """Yield the first windows, where there is speech in them, and drop them."""
-        voiced = sum(probability >= _SPEECH for probability in self._probabilities[:end])
-        if end and voiced * _WINDOW >= _SHORTEST * _RATE:
+        voiced = [probability for probability in self._probabilities[:end] if probability >= _SPEECH]
+        if len(voiced) * _WINDOW >= _SHORTEST * _RATE and max(voiced) >= _CLEAR:
             yield _Stretch(self._begin, np.concatenate(self._windows[:end]))
         self._drop(end)
 
