@@ -25,7 +25,7 @@ HOP, WINDOW = 640, 1024  # samples between two frames of a spectrum, and in one
 MELS = 64  # bands, from 50 Hz to 8 kHz
 FRAMES = RATE // HOP  # frames a second
 SECONDS, STEP = 5, 2.5  # of sound that are one item, and between the beginnings of two items
-RANGE = 5.0  # powers of ten below the loudest that are heard (50 dB)
+RANGE = 2.0  # powers of ten below the loudest that are heard (20 dB): noise lies below
 GROUPS, RHYTHMS = 16, 8  # groups of bands, and frequencies at which their loudness changes
 
 Array = NDArray[np.float32]

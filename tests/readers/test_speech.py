@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +20,9 @@ from commonplace.errors import ModelError
 from commonplace.indexer import speech_options
 from commonplace.metadata import UNREAD_SPEECH
 from commonplace.readers import ReadOptions, read, speech_folder
-from commonplace.readers.speech import _joined, _stretches
+from commonplace.readers.speech import _joined, _model, _stretches
 from commonplace.types import ParsedDocument
+from tests.encoders.server import hub
 from tests.readers.make_sound import RATE, Samples, melody, noise, note, sound
 from tests.readers.make_speech import spoken
 from tests.readers.make_video import scene, video
@@ -164,8 +168,6 @@ def test_a_model_that_is_none(tmp_path: Path, model: Path, reading: Reader, monk
         (broken / name).write_bytes((model / name).read_bytes())
     (broken / "model.bin").write_bytes(b"\0" * 100)
     options = replace(ReadOptions("x", 256), speech_seconds=60.0, speech_model=str(broken))
-    from commonplace.readers.speech import _model
-
     with pytest.raises(ModelError, match="the speech model broken cannot be loaded"):
         _model(options.speech_model)
 
@@ -192,3 +194,20 @@ def test_a_collection_reads_the_words_when_a_model_is_named(
         hit = kb.search("Die Pumpe steht", k=1)[0]
         assert "Die Pumpe steht." in (hit.item.text or "") and hit.item.span.begin == pytest.approx(2.6, abs=0.3)
         assert kb.add(folder, speech_model=model).unchanged == 2
+
+
+def test_a_model_on_the_hub_is_fetched_once(tmp_path: Path) -> None:
+    folder = tmp_path / "served" / "some" / "whisper"
+    folder.mkdir(parents=True)
+    for name in ("model.bin", "config.json", "tokenizer.json", "vocabulary.json", "README.md"):
+        (folder / name).write_text("{}")
+    code = "from commonplace.readers import speech_folder; print(speech_folder('some/whisper'))"
+    with hub(tmp_path / "served") as served:
+        environment = {**os.environ, "HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path / "home")}
+        first = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    again = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert first.returncode == again.returncode == 0, first.stderr + again.stderr
+    assert first.stdout == again.stdout and first.stdout.startswith(str(tmp_path / "home"))
+    assert {path.name for path in Path(first.stdout.strip()).iterdir()} == {path.name for path in folder.iterdir()} - {
+        "README.md"
+    }
