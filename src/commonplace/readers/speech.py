@@ -94,10 +94,10 @@ def speech_folder(name: str | os.PathLike[str]) -> str:
     return folder
 
 
-def speech_of(file: File, known: Sequence[Cue] = ()) -> list[Cue]:
+def speech_of(file: File, subtitles: Sequence[Cue] = ()) -> list[Cue]:
     """Return what is said in a recording or video, as sentences with their seconds.
 
-    ``known`` are its subtitles: speech that they cover is not read again. Without a model, or where time runs out,
+    Speech that ``subtitles`` cover is not read again. Without a model, or where time runs out,
     ``file`` notes where there is speech whose words were not read. None where ``file.options`` switch speech off.
     """
     options, quota = file.options, file.quota
@@ -108,7 +108,7 @@ def speech_of(file: File, known: Sequence[Cue] = ()) -> list[Cue]:
         model = _model(options.speech_model) if options.speech_model else None
         with opened(file, missing="", damaged="{detail}") as (av, container):
             sound = _sound(file, av, container) if container.streams.audio else iter(())
-            return _Speech(file, model, known, start).cues(sound)
+            return _Speech(file, model, subtitles, start).cues(sound)
     except ModelError as problem:
         file.problems.append(str(problem))
         return []
@@ -131,8 +131,8 @@ class _Stretch(NamedTuple):
 class _Speech:
     """The speech of one recording."""
 
-    def __init__(self, file: File, model: Any, known: Sequence[Cue], start: float) -> None:
-        self._file, self._model, self._known = file, model, known
+    def __init__(self, file: File, model: Any, subtitles: Sequence[Cue], start: float) -> None:
+        self._file, self._model, self._subtitles = file, model, subtitles
         self._start = start  # of process_time()
         self._language: str | None = None
         self._languages: dict[str, float] = {}
@@ -143,7 +143,7 @@ class _Speech:
     def cues(self, sound: Iterator[tuple[float, Samples]]) -> list[Cue]:
         cues: list[Cue] = []
         for stretch in _stretches(self._within_quota(sound)):
-            if self._is_known(stretch) or not self._may_go_on(stretch.begin):
+            if self._is_in_subtitles(stretch) or not self._may_go_on(stretch.begin):
                 continue
             if self._model is None:
                 self._unread.append((stretch.begin, stretch.finish))
@@ -174,10 +174,10 @@ class _Speech:
             )
         return not self._is_over
 
-    def _is_known(self, stretch: _Stretch) -> bool:
+    def _is_in_subtitles(self, stretch: _Stretch) -> bool:
         covered = sum(
             max(0.0, min(cue.finish, stretch.finish) - max(cue.begin, stretch.begin))
-            for cue in self._known
+            for cue in self._subtitles
             if cue.finish > stretch.begin and cue.begin < stretch.finish
         )
         return covered >= _COVERED * (stretch.finish - stretch.begin)
@@ -304,10 +304,10 @@ class _Listener:
         self._waiting.append(samples)
         self._count += len(samples)
         if self._count >= _BATCH * _WINDOW:
-            whole = np.concatenate(self._waiting)
-            end = len(whole) // _WINDOW * _WINDOW
-            self._waiting, self._count = [whole[end:]], len(whole) - end
-            yield from self._judge(whole[:end].reshape(-1, _WINDOW))
+            sound = np.concatenate(self._waiting)
+            end = len(sound) // _WINDOW * _WINDOW
+            self._waiting, self._count = [sound[end:]], len(sound) - end
+            yield from self._judge(sound[:end].reshape(-1, _WINDOW))
 
     def end(self) -> Iterator[_Stretch]:
         """Yield what is left, and forget it."""
