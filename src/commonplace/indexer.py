@@ -46,9 +46,9 @@ WINDOW_BYTES = 64 * 1024**2  # maximum size of the records that wait to be looke
 PIECES = 4  # number of batches for each machine of a cluster, if there are few sources
 EVERY = 30.0  # seconds between two progress lines in the log
 NO_OCR = N_(
-    "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
+    "words in pictures were not read: run `pip install 'commonplace-rag[ocr]'`, then add the pictures with --force"
 )
-NO_SPEECH = N_("speech was not read: install commonplace with the extra speech, then add the recordings with --force")
+NO_SPEECH = N_("speech was not read: run `pip install 'commonplace-rag[speech]'`, then add the recordings with --force")
 
 
 class Indexer:
@@ -125,7 +125,7 @@ class Indexer:
 
             check_address(ray)
         if ocr and not are_readable():
-            raise QueryError(_("reading words in pictures needs the extra ocr: install commonplace with the extra ocr"))
+            raise QueryError(_("the words in pictures cannot be read: run `pip install 'commonplace-rag[ocr]'`"))
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # runs while the first files are read

@@ -79,7 +79,7 @@ def _read_options(
     from commonplace.readers import ReadOptions, are_readable
 
     if ocr and not are_readable():
-        raise QueryError(_("the words in pictures cannot be read: install commonplace with the extra ocr"))
+        raise QueryError(_("the words in pictures cannot be read: run `pip install 'commonplace-rag[ocr]'`"))
     check_encoding(encoding)
     if ocr is None:
         ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"

@@ -33,7 +33,7 @@ def _mcp(options: argparse.Namespace) -> int:
     if find_spec("mcp") is None:
         from commonplace.errors import CommonplaceError
 
-        raise CommonplaceError(_("mcp needs the extra mcp: install commonplace with the extra mcp"))
+        raise CommonplaceError(_("mcp needs the extra mcp: run `pip install 'commonplace-rag[mcp]'`"))
     from commonplace.mcp_server import LocalShelf, serve_stdio
 
     with open_(options, make=options.allow_add) as collection:

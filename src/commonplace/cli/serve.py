@@ -114,7 +114,7 @@ def _serve(options: argparse.Namespace) -> int:
     except ImportError:
         from commonplace.errors import CommonplaceError
 
-        raise CommonplaceError(_("serve needs the extra serve: install commonplace with the extra serve")) from None
+        raise CommonplaceError(_("serve needs the extra serve: run `pip install 'commonplace-rag[serve]'`")) from None
     from commonplace.server import KeyFile, ServerSettings, create_app
     from commonplace.server.keys import default_key_file
 

@@ -66,7 +66,7 @@ def speech_folder(name: str | os.PathLike[str]) -> str:
     Raises ModelError where the extra ``speech`` is not installed, or there is no such model.
     """
     if not is_speech_readable():
-        raise ModelError(_("reading speech needs the extra speech: install commonplace with the extra speech"))
+        raise ModelError(_("reading speech needs the extra speech: run `pip install 'commonplace-rag[speech]'`"))
     folder = os.path.abspath(os.path.expanduser(name))
     if not os.path.isdir(folder):
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(name)) or str(name).startswith("."):

@@ -59,7 +59,7 @@ _PQ, _HLG = 16, 18  # transfer functions of high dynamic range (ITU-T H.273)
 def read_video(file: File) -> Iterator[Part]:
     """Yield the description, chapters, subtitles, speech, pictures and the words in these of a video."""
     file.has_pages = True
-    missing = _("a video, which needs the extra video: install commonplace with the extra video, and add it again")
+    missing = _("a video, which needs the extra video: run `pip install 'commonplace-rag[video]'`, and add it again")
     damaged = _("a damaged or truncated video ({detail}); save a new copy and add it again")
     with opened(file, missing=missing, damaged=damaged) as (av, container):
         yield from _Video(av, container, file).parts()
