@@ -154,5 +154,5 @@ def test_a_recording_from_memory_and_one_without_the_extra(
     parsed = read_content(RecordContent(Document("x", "record:x", "x", ""), content, name="a.opus"), options)
     assert parsed.document.title == "Harbour at dawn" and parsed.document.media_type == "audio/ogg"
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ReadError, match="needs the extra video: install commonplace with the extra video"):
+    with pytest.raises(ReadError, match="needs the extra video: run `pip install 'commonplace-rag"):
         reading("a.opus", content)

@@ -9,6 +9,7 @@ from typing import Any
 from commonplace.cli.common import model_of, open_, place_of, server_options
 from commonplace.cli.printing import index_type, print_json, query_kind, short, size
 from commonplace.display import printable
+from commonplace.errors import CommonplaceError, QueryError
 from commonplace.i18n import _, ngettext
 
 
@@ -54,6 +55,11 @@ def verbs(verb: Any) -> None:
 def _doctor_options(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--repair", action="store_true", help=_("rebuild derived data: index files, word index"))
     doctor.add_argument("--json", action="store_true", help=_("print one JSON object"))
+    doctor.add_argument(
+        "--report",
+        action="store_true",
+        help=_("print what a report of a problem needs: versions, sizes, settings; no content, no path"),
+    )
 
 
 def _backup_options(backup: argparse.ArgumentParser) -> None:
@@ -90,6 +96,8 @@ def _migrate_options(migrate: argparse.ArgumentParser) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    if options.report:
+        return _report(options)
     with open_(options) as kb:
         findings = kb.maintenance.doctor(repair=options.repair)
     if options.json:
@@ -107,6 +115,21 @@ def _doctor(options: argparse.Namespace) -> int:
             else ngettext("{left} finding left", "{left} findings left", left).format(left=left)
         )
     return 0 if all(finding.repaired for finding in findings) else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from commonplace.cli.report import about_collection, about_machine
+
+    if options.repair:
+        raise QueryError(_("--report repairs nothing: run `commonplace doctor --repair` before it"))
+    report = about_machine()
+    try:
+        with open_(options) as kb:
+            report["collection"] = about_collection(kb)
+    except CommonplaceError as problem:
+        report["collection"] = {"error": type(problem).__name__}  # its message may hold a path
+    print_json(report)
+    return 0
 
 
 def _backup(options: argparse.Namespace) -> int:
