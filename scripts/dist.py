@@ -43,7 +43,6 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def main() -> None:
     """Build twice, compare, check, install, try out."""
-    shutil.rmtree(DIST, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for number, settings in enumerate(BUILDS):
@@ -51,6 +50,7 @@ def main() -> None:
         first, second = hashes(work / "dist-0"), hashes(work / "dist-1")
         if first != second:
             raise SystemExit(f"two builds of one commit differ: {sorted(set(first.items()) ^ set(second.items()))}")
+        shutil.rmtree(DIST, ignore_errors=True)
         DIST.mkdir()
         for name in first:
             shutil.copy(work / "dist-0" / name, DIST)

@@ -21,7 +21,7 @@ TORCH = ("export", "train", "transformers")
 
 SERVE = """
 import subprocess, sys, time, urllib.request
-server = subprocess.Popen([sys.argv[1], "serve", "--port", "8473"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+server = subprocess.Popen([sys.argv[1], "serve", "--port", "8473"], stderr=-3, stdout=-3)  # -3: DEVNULL
 try:
     for _ in range(600):
         try:
@@ -126,10 +126,8 @@ def main(extras: list[str]) -> None:
         "|---|---|---|---|---|---|",
     ]
     for extra, row in sorted(rows.items()):
-        more = int(str(row["MB"])) - base
-        lines.append(
-            f"| `{extra}` | {row['packages']} | {row['MB']} | {more} | {'yes' if row['works'] else 'no'} | {row['date']} |"
-        )
+        more, works = int(str(row["MB"])) - base, "yes" if row["works"] else "no"
+        lines.append(f"| `{extra}` | {row['packages']} | {row['MB']} | {more} | {works} | {row['date']} |")
     missing = [f"`{extra}`" for extra in PROBES if extra not in rows]
     if missing:
         lines += ["", f"Not tried in this way: {', '.join(missing)} (gigabytes of PyTorch)."]

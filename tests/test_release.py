@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import commonplace
 from tests.conftest import ROOT
@@ -110,6 +113,8 @@ def test_the_version_is_the_same_everywhere() -> None:
     version = commonplace.__version__
     assert "version" in project(ROOT)["dynamic"]  # type: ignore[operator]
     assert f"image: commonplace:{version}" in (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
     assert re.search(rf"^## {re.escape(version)} \(", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
 
 
@@ -117,3 +122,22 @@ def test_the_command_is_commonplace() -> None:
     assert project(ROOT)["scripts"] == {"commonplace": "commonplace.cli:main"}
     done = subprocess.run([sys.executable, "-m", "commonplace", "--version"], capture_output=True, text=True)
     assert done.stdout.split() == ["commonplace", commonplace.__version__]
+
+
+def test_the_threats_name_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert len(named) > 10 and [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_the_lock_file_names_no_host_and_fits_the_bounds() -> None:
+    lines = (ROOT / "requirements-dev.txt").read_text(encoding="utf-8").splitlines()
+    locked = {}
+    for line in lines:
+        match = re.fullmatch(r"([a-z0-9._-]+)==([\w.+!]+)(?: ; (.+))?", line)
+        assert match, line
+        locked.setdefault(match[1], []).append(match[2])
+    table = project(ROOT)
+    asked = [Requirement(line) for line in [*table["dependencies"], *table["optional-dependencies"]["dev"]]]  # type: ignore[call-overload, index, misc]
+    for requirement in asked:
+        versions = locked.get(canonicalize_name(requirement.name), [])
+        assert any(requirement.specifier.contains(version) for version in versions), str(requirement)
