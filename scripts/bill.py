@@ -16,8 +16,8 @@ from environments import ROOT, environment, run
 PAGE = ROOT / "docs" / "reference" / "licences.md"
 HEAD = """# Licences
 
-Commonplace is under the Apache License 2.0; its models, fonts and tables are named in `NOTICE`. Without extras an installation
-consists of these packages. The licences are those that each package states (made by `make licences`).
+Commonplace is under the Apache License 2.0; its models, fonts and tables are named in `NOTICE`. Without extras an
+installation consists of these packages. The licences are those that each package states (made by `make licences`).
 
 | package | version | licence |
 |---|---|---|
@@ -27,11 +27,13 @@ consists of these packages. The licences are those that each package states (mad
 def licences(python: Path) -> str:
     """Return the table of the licences of an environment's packages."""
     command = [sys.executable, "-m", "piplicenses", "--python", str(python), "--from", "mixed", "--format", "json"]
-    rows = json.loads(run(*command, "--ignore-packages", "commonplace-rag"))
+    rows = json.loads(run(*command, "--ignore-packages", "commonplace-rag", "--with-license-file"))
     lines = []
     for row in sorted(rows, key=lambda row: row["Name"].lower()):
-        first = " ".join(row["License"].split())
-        lines.append(f"| {row['Name']} | {row['Version']} | {first[:80]} |")
+        licence = " ".join(row["License"].split())[:80]
+        if licence == "UNKNOWN":  # the metadata state none
+            licence = f"{row['LicenseText'].strip().splitlines()[0]} (its licence file)"
+        lines.append(f"| {row['Name']} | {row['Version']} | {licence} |")
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -60,7 +60,7 @@ def main() -> None:
         python = environment(work / "environment", *(str(wheel) for wheel in wheels))
         try_out(python, work / "elsewhere")
         shown = run(*UV, "tool", "run", "--from", wheels[0], "commonplace", "--version", cwd=work)
-        if not wheels[0].name.startswith(f"commonplace_rag-{shown.split()[-1]}-"):
+        if f"commonplace {wheels[0].name.split('-')[1]}\n" not in shown:
             raise SystemExit(f"uvx runs another version: {shown}")
         listed = run(python.parent / "commonplace", "models", cwd=work)
         if "multilingual" not in listed:
