@@ -59,13 +59,13 @@ def about_collection(kb: Collection) -> dict[str, Any]:
 
 def _packages() -> dict[str, str]:
     """Return the version of each package that Commonplace can use and that is installed."""
-    found = {}
+    versions = {}
     for name in ("commonplace-rag", "commonplace-rag-multilingual", *_requirements()):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _requirements() -> list[str]:
