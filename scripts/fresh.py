@@ -36,14 +36,19 @@ def attempt(python: str, resolution: str, with_tests: bool) -> dict[str, object]
     (wheel,) = (ROOT / "dist").glob("commonplace_rag-0*.whl")
     row: dict[str, object] = {"date": datetime.date.today().isoformat(), "system": system()}
     with tempfile.TemporaryDirectory() as work:
-        options = ("--only-binary", ":all:", "--resolution", RESOLUTIONS[resolution])
+        chosen = Path(work) / "requirements.txt"
+        options = ("--only-binary", ":all:")
         try:
+            # From pyproject.toml: of a wheel, only the wheel itself would be a direct dependency.
+            lowest = (*options, "--resolution", RESOLUTIONS[resolution], "--python", python)
+            run(*UV, "pip", "compile", "--quiet", *lowest, "--output-file", chosen, ROOT / "pyproject.toml")
+            options = (*options, "--constraints", str(chosen))
             inside = environment(Path(work) / "environment", str(wheel), python=python, options=options)
             row["packages"] = packages(inside)
             try_out(inside, Path(work) / "elsewhere")
             row["result"] = "add, search, ask, doctor: passed"
             if with_tests:
-                run(*UV, "pip", "install", "--quiet", "--python", inside, *TOOLS)
+                run(*UV, "pip", "install", "--quiet", "--python", inside, "--constraints", chosen, *TOOLS)
                 words = ("-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", *QUICK)
                 last = run(inside, *words, cwd=ROOT).strip().splitlines()[-1]
                 row["result"] = f"{row['result']}; tests: {last}"
