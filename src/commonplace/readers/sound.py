@@ -40,7 +40,9 @@ _MAX_TEXT = 1_000_000  # characters of lyrics
 def read_sound(file: File) -> Iterator[Part]:
     """Yield the tags, chapters, lyrics, subtitles, speech and covers of a recording of sound."""
     file.has_pages = True
-    missing = _("a recording, which needs the extra video: run `pip install 'commonplace-rag[video]'`, and add it again")
+    missing = _(
+        "a recording, which needs the extra video: run `pip install 'commonplace-rag[video]'`, and add it again"
+    )
     damaged = _("a damaged or truncated recording ({detail}); save a new copy and add it again")
     with opened(file, missing=missing, damaged=damaged) as (av, container):
         if not container.streams.audio:
