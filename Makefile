@@ -14,6 +14,14 @@
 #   make test-ray   reading and embedding on a Ray cluster of two nodes (installs Ray; minutes)
 #   make test-llm  answers by a real vision-language model behind a real server (installs torch; minutes)
 #   make test-milvus  a real Milvus server, in a network namespace of its own, and Milvus Lite (Linux; minutes)
+#   make dist    the packages, built twice, checked and tried; then before a release also:
+#   make test-extras  each extra in an environment of its own, with a table of sizes (minutes)
+#   make test-fresh   the wheel on Python 3.10 to 3.13, with the lowest and the highest dependencies (minutes)
+#   make api     what changed of the public Python API since the last release
+#   make sbom    dist/sbom.json: what an installation consists of
+#   make licences   docs/reference/licences.md, renewed
+#   make lock    requirements-dev.txt, renewed: the versions of the development environment
+#   make lint-deploy  workflows, Dockerfiles and shell scripts
 #   make test-frameworks  LangChain, LlamaIndex and Haystack: their standard tests, in an environment of their own (minutes)
 PYTHON ?= python3
 VENV := .venv
@@ -26,7 +34,7 @@ DOCS_VENV := .venv-docs
 JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadfile
 
-.PHONY: calibrate demo docs reference messages test test-fast test-avx2 test-frameworks test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
+.PHONY: api dist licences lock lint-deploy sbom test-extras test-fresh calibrate demo docs reference messages test test-fast test-avx2 test-frameworks test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
 demo: $(VENV)/.base
 	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
@@ -160,6 +168,40 @@ $(MILVUS_SERVER)/.done:
 	$(MILVUS_SERVER)/bin/python -m pip install --quiet --disable-pip-version-check "milvus==2.3.5"
 	@touch $@
 
+# Before a release. The tools have an environment of their own; uv makes the environments in which packages are tried.
+RELEASE := .venv-release
+dist: $(RELEASE)/.done
+	$(RELEASE)/bin/python scripts/dist.py
+
+test-extras: dist
+	$(RELEASE)/bin/python scripts/extras.py
+
+test-fresh: dist
+	$(RELEASE)/bin/python scripts/fresh.py --tests
+
+api: $(RELEASE)/.done
+	$(RELEASE)/bin/python scripts/api.py
+
+sbom: dist
+	$(RELEASE)/bin/python scripts/bill.py sbom
+
+licences: dist
+	$(RELEASE)/bin/python scripts/bill.py licences
+
+lock: $(RELEASE)/.done
+	$(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.10 --no-header --no-annotate --extra dev pyproject.toml \
+		--upgrade --output-file requirements-dev.txt
+
+lint-deploy: $(RELEASE)/.done
+	$(RELEASE)/bin/zizmor --offline --quiet .github/workflows
+	$(RELEASE)/bin/hadolint deploy/Dockerfile deploy/Dockerfile.serve
+	$(RELEASE)/bin/shellcheck .ci/run scripts/*.sh
+
+$(RELEASE)/.done: pyproject.toml
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[release]"
+	@touch $@
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -172,4 +214,4 @@ $(VENV)/.dev: pyproject.toml packages/multilingual/pyproject.toml | $(BIN)/pytho
 	@touch $@ $(VENV)/.base
 
 clean:
-	rm -rf $(VENV) $(DOCS_VENV) .venv-ray $(MILVUS) $(MILVUS_SERVER) .venv-llm .venv-models $(FRAMEWORKS) .tiny-models .demo .site .cache-avx2
+	rm -rf $(VENV) $(DOCS_VENV) .venv-ray $(MILVUS) $(MILVUS_SERVER) .venv-llm .venv-models $(FRAMEWORKS) $(RELEASE) .tiny-models .demo .site .cache-avx2

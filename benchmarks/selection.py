@@ -33,6 +33,8 @@ from ordinary_files import make
 
 Floats = NDArray[np.float64]
 RIDGE = 1.0
+NOT_BY_WORDS = ("words in it below the best", "confidence of the passage")
+"""Features that only cost where candidates have no similarity: Chinese questions of the shipped model."""
 NOT_SENTENCES = {"how-to", "summary", "list", "file", "comparison", "several"}
 """Kinds of questions whose answer is more than a sentence."""
 
@@ -59,7 +61,10 @@ def asked(
     if described is None:
         return None
     right = [is_right(hits[one.sentence.hit], one.sentence.text) for one in described.candidates]
-    return Asked(source, absent, described.features, np.array(right, bool), encoded.vectors.text is not None)
+    has_vectors = encoded.vectors.text is not None
+    if not has_vectors:
+        described.features[:, [FEATURES.index(name) for name in NOT_BY_WORDS]] = 0
+    return Asked(source, absent, described.features, np.array(right, bool), has_vectors)
 
 
 def of_folders(model: str | None) -> Iterator[Asked]:

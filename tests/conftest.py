@@ -14,6 +14,7 @@ from hypothesis import settings
 
 from commonplace.encoders import Bundle
 from commonplace.space import Space
+from tests import network
 from tests.milvus_server import _session_server, milvus_server, milvus_uri
 
 __all__ = ["_session_server", "data", "liar", "milvus_server", "milvus_uri", "space"]
@@ -54,7 +55,7 @@ SLOW = {
     *("test_copying", "store/milvus/test_opening", "store/milvus/test_contract"),
     *("server/test_mcp", "server/test_openai", "server/test_watch"),
     "server/test_page",
-    *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_threads"),
+    *("test_docs", "test_metadata", "test_migrate", "test_pages", "test_records", "test_start", "test_threads"),
 }
 """The files whose tests take more than some seconds; `make test-fast` leaves them out."""
 
@@ -90,6 +91,7 @@ def pytest_configure(config: pytest.Config) -> None:
     A bad compiled model would outlive the run that made it.
     """
     os.environ["COMMONPLACE_LANG"] = "en"
+    network.watch()
     if not hasattr(config, "workerinput") and "COMMONPLACE_CACHE" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="commonplace-cache-")
         os.environ["COMMONPLACE_CACHE"] = folder.name
@@ -122,3 +124,12 @@ def _quiet_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COMMONPLACE_OCR", "0")  # a second and more a worker; the tests that need it ask for it
     yield
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    """Fail a test in which this process reached out to another machine (SECURITY.md promises that it does not)."""
+    network.REACHED.clear()
+    yield
+    reached, network.REACHED[:] = list(network.REACHED), []
+    assert not reached, f"the test reached out of this machine: {reached}"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
 import sqlite3
 from pathlib import Path
 
+import pytest
+
+import commonplace as cp
+from commonplace.cli import main
 from tests.test_cli import run
 from tests.tiny import tiny_bundle
 
@@ -74,3 +79,34 @@ def test_a_backup_of_another_model_is_restored_into_a_new_collection(tmp_path: P
     (tmp_path / "tiny").rename(tmp_path / "moved")
     assert "--model" in run("--collection", "third", "restore", "kb.bak", cwd=tmp_path, ok=False).stderr
     assert not (tmp_path / "third").exists()
+
+
+def test_a_report_holds_versions_and_sizes_but_no_content_and_no_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "zebrafolder"
+    folder.mkdir()
+    (folder / "giraffefile.txt").write_text("The ocelot sleeps in the north hall.", encoding="utf-8")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COMMONPLACE_HOME", str(tmp_path / "lynxhome"))
+    monkeypatch.setenv("COMMONPLACE_LLM_API_KEY", "pumakey")
+    assert main(["add", "giraffefile.txt"]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--report"]) == 0
+    shown = capsys.readouterr().out
+    report = json.loads(shown)
+    assert report["commonplace"] == cp.__version__ and report["processors"] >= 1 and report["memory"] > 1e8
+    assert report["collection"]["documents"] and report["collection"]["findings"] == 0
+    assert report["collection"]["model"]["name"] == "minilm-lite0"
+    assert report["settings"]["COMMONPLACE_LLM_API_KEY"] == "set"
+    assert not [word for word in ("zebra", "giraffe", "ocelot", "lynx", "puma", "/", platform.node()) if word in shown]
+
+
+def test_a_report_of_a_collection_that_does_not_open_names_the_kind_of_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--collection", str(tmp_path / "zebra"), "doctor", "--report"]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown)["collection"] == {"error": "CollectionError"} and "zebra" not in shown
+    assert main(["--collection", str(tmp_path / "zebra"), "doctor", "--report", "--repair"]) == 1
+    assert "run `commonplace doctor --repair` before it" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import copy
+import json
 import re
 import shlex
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from commonplace.cli import build_parser
+from commonplace.server.routes import server
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -161,6 +163,29 @@ def test_the_image_is_pinned_and_runs_without_root() -> None:
     assert base == "FROM python:${PYTHON_VERSION}-slim-bookworm" and re.fullmatch(r"3\.\d+\.\d+", version)
     assert load()["x-machine"]["build"]["args"]["PYTHON_VERSION"] == version
     assert lines.index("USER 1000") < lines.index('ENTRYPOINT ["commonplace"]')
+
+
+def test_the_server_runs_without_root_writes_to_one_volume_and_reports_its_health() -> None:
+    lines = (DEPLOY / "Dockerfile.serve").read_text(encoding="utf-8").splitlines()
+    assert lines.index("USER 1000") < lines.index('ENTRYPOINT ["commonplace"]') and "VOLUME /data" in lines
+    text = "\n".join(lines)
+    written = re.findall(r"COMMONPLACE_(?:COLLECTION|HOME|CACHE|KEYS)=(\S+)", text)
+    assert len(written) == 4 and all(path.startswith("/data/") for path in written)
+    (start,) = re.findall(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    assert build_parser().parse_args(json.loads(start)).run.__name__ == "_serve"
+    assert "/health" in {getattr(route, "path", "") for route in server.router.routes} and ":8421/health'" in text
+    (run,) = re.findall(r"docker run -d (.*?)\n```", readme(), re.DOTALL)
+    assert all(option in run for option in ("--read-only", "--cap-drop ALL", "-p 127.0.0.1:8421:8421"))
+
+
+def test_the_service_starts_the_server_on_loopback_and_writes_where_it_may() -> None:
+    unit = (DEPLOY / "commonplace.service").read_text(encoding="utf-8")
+    (start,) = re.findall(r"^ExecStart=\S+/commonplace (.+)$", unit, re.MULTILINE)
+    options = build_parser().parse_args(start.split())
+    assert options.run.__name__ == "_serve" and options.host == "127.0.0.1"
+    for path in re.findall(r"^Environment=COMMONPLACE_\w+=(\S+)$", unit, re.MULTILINE):
+        assert path.startswith(("/var/lib/commonplace", "/var/cache/commonplace"))
+    assert {"DynamicUser=yes", "ProtectSystem=strict", "NoNewPrivileges=yes"} <= set(unit.splitlines())
 
 
 def readme() -> str:

@@ -19,7 +19,9 @@ import commonplace
 from commonplace.cli import main
 from tests.conftest import ROOT
 from tests.encoders.server import hub
+from tests.readers.make_sound import note, sound
 from tests.readers.make_video import scene, video
+from tests.readers.make_whisper import whisper
 
 EXTENDING = {
     "add-a-reader.md",
@@ -80,6 +82,9 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "films" / "harbour.mp4").write_bytes(
         video(film, subtitles=[(0.1, 0.8, "The pump was repaired in March.")])
     )
+    (tmp_path / "talks").mkdir()
+    (tmp_path / "talks" / "talk.mp3").write_bytes(sound(note(440, 2), "mp3", tags={"title": "The harbour"}))
+    (tmp_path / "talks" / "talk.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nThe pump was repaired.\n")
     return tmp_path
 
 
@@ -115,6 +120,8 @@ def test_documented_commands_run(
         monkeypatch.setattr(sys, "stdin", nothing)
         if page.parent.name == "how-to":  # a guide to one thing starts from a collection
             assert run("add", "papers", "photos") == 0
+        if page.name == "sound.md":
+            whisper(place / "models" / "whisper-small", [(" Hello", 0.5), (".", 1.0)], 1.2)
         for command in commands(page):
             item = an_item(capsys) if "ITEM" in command else ""
             # The documents' server and model are ours here; tests/llm asks a real model.

@@ -7,16 +7,17 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commonplace._session import Parts, Session
 from commonplace.deletion import find_gone
 from commonplace.errors import CollectionError, QueryError
 from commonplace.i18n import _
-from commonplace.indexer import Indexer, Report, Scope
 from commonplace.paths import display_path, document_id, spellings
-from commonplace.retrieval.background import learn
 from commonplace.types import Document, Filter, Item, Query, Status
+
+if TYPE_CHECKING:
+    from commonplace.indexer import Report, Scope
 
 __all__ = ["add", "contains", "describe", "documents", "find", "label", "refuse_for_shared", "remove", "update"]
 
@@ -45,6 +46,8 @@ def update(
     """
     reading = {name: value for name, value in options.items() if name not in ("delete", "delete_many")}
     delete, many = bool(options.get("delete")), bool(options.get("delete_many"))
+    from commonplace.indexer import Indexer
+
     with session.adding:
         parts = session.parts
         if delete or many:
@@ -65,6 +68,8 @@ def update(
         finally:  # also where an iterable raised an error: what came before it was added
             has_changed = bool(report.added or report.changed or report.moved)
             if has_changed:
+                from commonplace.retrieval.background import learn
+
                 learn(parts.space, parts.store)
                 session.refresh()
             if (has_changed or report.deleted) and parts.store.maintenance is not None:
@@ -109,7 +114,7 @@ def _remove(parts: Parts, ids: Sequence[str]) -> int:
     parts.crops.remove(ids)
     count = parts.store.remove(dict.fromkeys(ids))
     parts.crops.prune()
-    parts.extractive.forget()
+    parts.forget()
     return count
 
 

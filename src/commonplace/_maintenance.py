@@ -6,18 +6,22 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from commonplace._session import Parts, Session
-from commonplace.copying import Copied, copy
 from commonplace.encoders import Model
 from commonplace.errors import CollectionError, ModelError, QueryError
 from commonplace.i18n import _
-from commonplace.indexer import canonical_path
-from commonplace.migrate import NO_FILES, Migrated, migrate
+from commonplace.metadata import UNREAD_SPEECH
+from commonplace.paths import canonical_path
 from commonplace.places import FolderPlace, Place, model_for, place_of, store_for
 from commonplace.space import open_space
 from commonplace.store import FileMaintenance, Finding, Store, StoreMaintenance
+from commonplace.types import Condition, Filter
+
+if TYPE_CHECKING:  # a search needs neither
+    from commonplace.copying import Copied
+    from commonplace.migrate import Migrated
 
 __all__ = ["Maintenance", "status"]
 
@@ -110,6 +114,8 @@ class Maintenance:
         Raises CollectionError for a store that is neither in files here nor in Milvus.
         See ``commonplace.migrate.migrate`` for what is embedded from what, what is kept and what is raised.
         """
+        from commonplace.migrate import NO_FILES, migrate
+
         place = self._place
         with self._session.use() as parts:
             if isinstance(place, FolderPlace) and not parts.store.capabilities.files:
@@ -136,6 +142,8 @@ class Maintenance:
 
         Raises CollectionError where the target cannot be used, ModelMismatch where it was made with another model.
         """
+        from commonplace.copying import copy
+
         place = place_of(target, blobs=blobs, token=token)
         with self._session.use() as parts:
             if place.name == parts.name:
@@ -178,8 +186,15 @@ def status(parts: Parts) -> dict[str, Any]:
         "model": {"name": space.name, "fingerprint": space.fingerprint, "dim": space.dim},
         **size,
         **parts.store.counts(),
+        **({"unread_speech": unread} if (unread := _unread_speech(parts.store)) else {}),
         **upkeep,
     }
+
+
+def _unread_speech(store: Store) -> int:
+    """Return the number of documents whose speech awaits a model."""
+    where = Filter(metadata=(Condition(UNREAD_SPEECH, "text", ((("glob", "*"),),)),))
+    return sum(1 for _document in store.documents(where=where))
 
 
 def folder_size(folder: Path) -> int:

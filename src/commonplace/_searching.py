@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,17 @@ from commonplace.i18n import _
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
 from commonplace.paths import expanded_path
-from commonplace.retrieval import EncodedQuery, LateInteraction, Ranking, Reranker, rerank, respelled, search
+from commonplace.retrieval import (
+    IN_TURN,
+    EncodedQuery,
+    LateInteraction,
+    Ranking,
+    Reranker,
+    rerank,
+    respelled,
+    search,
+    shared_reads,
+)
 from commonplace.types import Content, Filter, Hit, Query, ScoreComponent
 
 __all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
@@ -92,13 +101,20 @@ class Searcher:
         self._cross_encoders: dict[Path, CrossEncoder] = {}
 
     def search(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[Hits]:
-        """Return the hits of each query. All are encoded in one batch, and ranked by several threads."""
+        """Return the hits of each query. All are encoded in one batch, and what they have in common is read once."""
         encoded = self.encode(parts, queries, request)
-        hits_of = partial(self.hits, parts, request=request)
-        if len(encoded) < 2 or not isinstance(request.rerank, (str, os.PathLike, NoneType)):  # theirs: one at a time
-            return [hits_of(query) for query in encoded]
-        with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
-            return list(threads.map(hits_of, encoded))
+        if request.rerank is not None:  # outside of a read transaction, and a reranker of others one at a time
+            hits_of = partial(self.hits, parts, request=request)
+            if len(encoded) < 2 or not isinstance(request.rerank, (str, os.PathLike)):
+                return [hits_of(query) for query in encoded]
+            with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
+                return list(threads.map(hits_of, encoded))
+        with shared_reads(parts.store) as store:
+            hits_of = partial(self.hits, replace(parts, store=store), request=request)
+            if len(encoded) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
+                return [hits_of(query) for query in encoded]  # little of it can run beside the rest
+            with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
+                return list(threads.map(hits_of, encoded))
 
     def encode(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[EncodedQuery]:
         """Return the queries with their vectors, and those of what the request ranks down.

@@ -7,20 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.crops import Crops
 from commonplace.errors import ModelMismatch
-from commonplace.generation import ExtractiveGenerator
 from commonplace.i18n import _
 from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learned
 from commonplace.space import Space
 from commonplace.store import Store
+
+if TYPE_CHECKING:  # a search needs no generator
+    from commonplace.generation import ExtractiveGenerator
 
 __all__ = ["Parts", "Session"]
 
@@ -40,15 +43,25 @@ class Parts:
     space: Space
     crops: Crops
     calibration: Calibration
-    extractive: ExtractiveGenerator
     query_means: Mapping[str, NDArray[np.float32]]
 
     @classmethod
     def of(cls, name: str, folder: Path, store: Store, space: Space) -> Parts:
         """Derive all parts from a store and a space."""
         calibration = Calibration.from_bundle(learned(space, store))
-        extractive = ExtractiveGenerator(space, calibration)
-        return cls(name, folder, store, space, Crops(folder, store), calibration, extractive, space.means("query"))
+        return cls(name, folder, store, space, Crops(folder, store), calibration, space.means("query"))
+
+    @cached_property
+    def extractive(self) -> ExtractiveGenerator:
+        """The generator that quotes sentences. It is made for the first answer."""
+        from commonplace.generation import ExtractiveGenerator
+
+        return ExtractiveGenerator(self.space, self.calibration)
+
+    def forget(self) -> None:
+        """Drop what was kept of documents that were removed."""
+        if "extractive" in vars(self):
+            self.extractive.forget()
 
 
 def check_fingerprint(store: Store, space: Space) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from commonplace._documents import find
 from commonplace._searching import Searcher, query_of
 from commonplace._session import Parts
@@ -9,9 +11,11 @@ from commonplace.errors import CollectionError, QueryError
 from commonplace.i18n import _
 from commonplace.images import rgb_pixels
 from commonplace.options import SearchRequest
-from commonplace.pages import PageView, page_view
-from commonplace.retrieval import HeatMap
 from commonplace.types import Citation, Hit, Item
+
+if TYPE_CHECKING:  # a search needs no readers
+    from commonplace.pages import PageView
+    from commonplace.retrieval import HeatMap
 
 __all__ = ["heatmap_of", "page_of"]
 
@@ -28,6 +32,8 @@ def heatmap_of(parts: Parts, searcher: Searcher, hit: Hit, text: str) -> HeatMap
     vector = query.vectors.crossmodal_text
     if vector is None:
         raise QueryError(_("no heat-map: {notes}").format(notes=_("; ").join(query.vectors.notes)))
+    from commonplace.retrieval import HeatMap
+
     words = query.words or ""
     return HeatMap.of(rgb_pixels(hit.image), words, vector[: parts.space.bundle.dim], parts.space.image.encode)
 
@@ -43,6 +49,7 @@ def page_of(parts: Parts, cited: Hit | Citation | Item | str, side: int) -> Page
         raise CollectionError(
             _("no item of this collection is {cited}: see `commonplace show DOCUMENT`").format(cited=cited)
         )
+    from commonplace.pages import page_view
     from commonplace.readers import ReadOptions
 
     return page_view(item, parts.store, ReadOptions(*parts.space.measure), side)

@@ -218,9 +218,15 @@ def registered_encoders() -> Mapping[str, Any]:
 
 
 @cache
+def _entry_points() -> Any:
+    """Return the entry points of all installed packages, whose files are read once for all groups."""
+    return entry_points()
+
+
+@cache
 def _plugins(group: str) -> dict[str, Any]:
     objects = {}
-    for entry in entry_points(group=group):
+    for entry in _entry_points().select(group=group):
         try:
             objects[entry.name] = entry.load()
         except Exception as problem:  # the code of another package may raise anything
@@ -242,6 +248,7 @@ def forget_plugins() -> None:
     """Clear the cache of plug-ins, so that the next use looks for installed plug-ins again."""
     registered_encoders.cache_clear()
     _plugins.cache_clear()
+    _entry_points.cache_clear()
 
 
 def known_modalities() -> tuple[str, ...]:

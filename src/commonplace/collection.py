@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace._answering import AnswerPart, stream_answer
 from commonplace._documents import add, contains, describe, documents, find, label, remove
 from commonplace._embedding import Role, embed_images, embed_texts
 from commonplace._maintenance import Maintenance, status
@@ -20,13 +19,9 @@ from commonplace._session import Session, check_fingerprint
 from commonplace._showing import heatmap_of, page_of
 from commonplace.errors import QueryError
 from commonplace.filters import Where, filter_of
-from commonplace.generation import Conversation, Generator, Rewriter
 from commonplace.i18n import _
-from commonplace.indexer import Report
 from commonplace.options import AddOptions, AskOptions, AskRequest, SearchOptions, SearchRequest
-from commonplace.pages import PageView
 from commonplace.places import FolderPlace, Place
-from commonplace.records import Source
 from commonplace.retrieval import Calibration, ChannelScores, HeatMap, Ranking, candidates
 from commonplace.space import Space
 from commonplace.store import Store
@@ -35,6 +30,12 @@ from commonplace.watching import EVERY, Watcher
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from commonplace._answering import AnswerPart
+    from commonplace.generation import Conversation, Generator
+    from commonplace.indexer import Report
+    from commonplace.pages import PageView
+    from commonplace.records import Source
 
 __all__ = ["Collection"]
 
@@ -212,6 +213,8 @@ class Collection:
         A note with ``restart`` takes back the blocks before it. Closing the iterator stops the generator. Options and
         errors as for ``ask()``.
         """
+        from commonplace._answering import stream_answer
+
         request = AskRequest.of(options, self.store.metadata_types)
         return stream_answer(self._session, self._searcher, self._generator, query_of(text, image), request)
 
@@ -221,6 +224,8 @@ class Collection:
         ``options`` are those of ``ask()`` and hold for every question. A language model rewrites a follow-up question
         in full; without one a rule does: see ``commonplace.generation.rewrite_by_rule``.
         """
+        from commonplace.generation import Conversation, Rewriter
+
         AskRequest.of(options, self.store.metadata_types)
         rewriter = self.generator if isinstance(self.generator, Rewriter) else None
         return Conversation(partial(self.stream, **options), rewriter)

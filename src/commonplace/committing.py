@@ -121,12 +121,15 @@ class Committer:
         self.report = Report()
         self.pictures = 0
         """Number of pictures in all documents so far."""
+        self.recordings = 0
+        """Number of videos and recordings of sound so far."""
         self.unknown = 0
         """Number of documents so far with texts that the model does not know, which have no vector."""
 
     def commit(self, batch: Batch) -> None:
         """Commit one batch, which is embedded first if it has no vectors yet."""
         self.pictures += sum(len(parsed.pictures) for parsed in batch.parsed)
+        self.recordings += sum(parsed.document.media_type.startswith(("audio/", "video/")) for parsed in batch.parsed)
         batch.parsed = self._with_unique_ids(batch.parsed)
         self._refuse_types_of_others(batch)
         if batch.vectors is None:

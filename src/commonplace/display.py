@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from commonplace.i18n import _
 
@@ -38,10 +35,14 @@ def _html_text(text: str) -> str:
 
 
 def _escaped_html(line: str) -> str:
+    import html
+
     return html.escape(line).encode("utf-8", "replace").decode()
 
 
 def _data_url(jpeg: bytes) -> str:
+    import base64
+
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode("ascii")
 
 
@@ -125,6 +126,8 @@ def answer_text(answer: Answer) -> str:
 
 def answer_markdown(answer: Answer) -> str:
     """Return an answer as Markdown; see ``commonplace.Answer.markdown()``."""
+    from urllib.parse import quote
+
     if answer.abstained:
         return escape_markdown(answer.reason or "")
     lines: list[str] = []

@@ -28,8 +28,8 @@ try:
 except ImportError as problem:
     raise ModelError(
         _(
-            "exporting needs PyTorch and transformers ({name} is not installed): install commonplace with the "
-            "extra export"
+            "exporting needs PyTorch and transformers ({name} is not installed): run "
+            "`pip install 'commonplace-rag[export]'`"
         ).format(name=problem.name)
     ) from problem
 

@@ -13,9 +13,8 @@ from typing import Any, TypeAlias
 from commonplace.channels import known_modalities
 from commonplace.errors import QueryError
 from commonplace.i18n import N_, _
-from commonplace.indexer import display_path
 from commonplace.metadata import MetadataType, comparable, describe_type, period, plain, type_of
-from commonplace.paths import expanded_path
+from commonplace.paths import display_path, expanded_path
 from commonplace.text.language import normalised_tag
 from commonplace.types import Comparison, Condition, Filter, Modality
 

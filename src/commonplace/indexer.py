@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from commonplace.committing import Committer, Report, documents_by_id
 from commonplace.crops import Crops
@@ -17,6 +17,7 @@ from commonplace.deletion import is_gone
 from commonplace.encoders.runtime import threads
 from commonplace.errors import QueryError, ReadError, SourceError
 from commonplace.i18n import N_, _, ngettext
+from commonplace.metadata import UNREAD_SPEECH
 from commonplace.paths import canonical_path, checked_path, display_path, document_id
 from commonplace.records import Checker, elements, label
 from commonplace.space import Space
@@ -37,18 +38,21 @@ __all__ = [
     "document_id",
     "own_paths",
     "report_of_absent",
+    "speech_options",
 ]
 
 log = logging.getLogger("commonplace")
 
 OCR_SECONDS = 600.0  # time limit for OCR of one file: enough for some hundreds of pages
+SPEECH_SECONDS = 6 * 3600.0  # time limit for the speech of one file: some hours of it, with a small model
 LOOKED_UP = 500  # number of files or records whose documents are looked up at once
 WINDOW_BYTES = 64 * 1024**2  # maximum size of the records that wait to be looked up
 PIECES = 4  # number of batches for each machine of a cluster, if there are few sources
 EVERY = 30.0  # seconds between two progress lines in the log
 NO_OCR = N_(
-    "words in pictures were not read: install commonplace with the extra ocr, then add the pictures with --force"
+    "words in pictures were not read: run `pip install 'commonplace-rag[ocr]'`, then add the pictures with --force"
 )
+NO_SPEECH = N_("speech was not read: run `pip install 'commonplace-rag[speech]'`, then add the recordings with --force")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Indexer:
         self._suspects: list[tuple[int, AnySource]] = []
         self._waiting = 0  # number of sources to read that are known so far
         self._failed_before = 0  # number of files that failed in an earlier call and were not read again
+        self._reads_speech = False  # whether documents whose speech was not read are read again
         self.is_stopped = False
         """Whether the scope ended the call early."""
         self._error: Exception | None = None  # raised by an iterable of the caller
@@ -123,16 +128,18 @@ class Indexer:
         ray: str | None = None,
         time_limit: float | None = None,
         encoding: str = "",
+        speech_model: str | os.PathLike[str] | None = None,
     ) -> Report:
         """Read, embed and commit all new and changed sources; return the report.
 
         ``sources`` are paths, records, and iterables of them. ``workers`` is the number of reader processes, 1 to 256.
         ``ray`` is the address of a Ray cluster, whose machines read and embed; ``workers`` is then for each of them.
-        ``time_limit`` is ``seconds`` of ``ReadOptions``, ``encoding`` that of text files. Raises SourceError if an
-        iterable raises an error. Raises QueryError for an invalid ``workers``, ``time_limit`` or ``encoding``, or for
-        ``ocr`` or ``ray`` without their extra. Raises ClusterError if the cluster cannot be used.
+        ``time_limit`` is ``seconds`` of ``ReadOptions``, ``encoding`` that of text files. ``speech_model``:
+        see ``speech_options()``. Raises SourceError if an iterable raises an error. Raises QueryError for an invalid
+        ``workers``, ``time_limit`` or ``encoding``, or for ``ocr`` or ``ray`` without their extra. Raises ModelError
+        for an unusable speech model. Raises ClusterError if the cluster cannot be used.
         """
-        from commonplace.readers import SECONDS, ReadOptions, are_readable
+        from commonplace.readers import SECONDS, ReadOptions, are_readable, is_speech_readable
 
         if workers is not None and not 1 <= workers <= 256:
             raise QueryError(_("workers is {workers}: choose 1 to 256").format(workers=workers))
@@ -144,14 +151,19 @@ class Indexer:
 
             check_address(ray)
         if ocr and not are_readable():
-            raise QueryError(_("reading words in pictures needs the extra ocr: install commonplace with the extra ocr"))
+            raise QueryError(_("the words in pictures cannot be read: run `pip install 'commonplace-rag[ocr]'`"))
         if ocr is None:
             ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
         self._space.check()  # runs while the first files are read
         ocr_seconds = OCR_SECONDS if ocr else 0.0
         options = ReadOptions(
-            *self._space.measure, ocr_seconds=ocr_seconds, seconds=time_limit or SECONDS, encoding=encoding
+            *self._space.measure,
+            ocr_seconds=ocr_seconds,
+            seconds=time_limit or SECONDS,
+            encoding=encoding,
+            **speech_options(speech_model),
         )
+        self._reads_speech = bool(options.speech_model)
         listed = list(sources)
         paths = self._paths(source for source in listed if isinstance(source, (str, os.PathLike)))
         others = [source for source in listed if not isinstance(source, (str, os.PathLike))]
@@ -169,6 +181,8 @@ class Indexer:
                     self._read_with_ray(waiting, ray, options, workers, bar)
         if self._committer.pictures and not are_readable():
             self.report.notes.append(_(NO_OCR))
+        if self._committer.recordings and not is_speech_readable():
+            self.report.notes.append(_(NO_SPEECH))
         if self._committer.unknown:
             self.report.notes.append(
                 _(
@@ -344,6 +358,8 @@ class Indexer:
 
         if self._retry_failed and document.status != "ok":
             return False
+        if self._reads_speech and UNREAD_SPEECH in document.metadata:
+            return False
         if isinstance(source, RemoteFile):
             return source.is_unchanged(document)
         try:
@@ -398,7 +414,8 @@ class Indexer:
         shared = getattr(self._store, "address", None) if self._store.capabilities.shared else None
         url, token = (None, None) if shared is None else (shared.url, shared.token)
         limits = options.ocr_seconds, options.seconds
-        spec = ActorSpec(model_to_send(self._space), *limits, workers, url, token, options.encoding)
+        speech = options.speech_seconds, options.speech_model
+        spec = ActorSpec(model_to_send(self._space), *limits, workers, url, token, options.encoding, *speech)
         with ActorPool(address, spec, self._space) as pool:
             share = max(1, self._waiting // (PIECES * max(1, len(pool))))  # so that every machine gets some
             suspects = ([source] for _, source in self._suspects)
@@ -436,6 +453,27 @@ def check_encoding(name: str) -> None:
                 name=name
             )
         )
+
+
+class SpeechOptions(TypedDict):
+    """The fields of ``ReadOptions`` about speech."""
+
+    speech_seconds: float
+    speech_model: str
+
+
+def speech_options(model: str | os.PathLike[str] | None) -> SpeechOptions:
+    """Return how to read speech with a Whisper model: a folder, its name on the hub, or ``none`` to ignore speech.
+
+    The default is that in ``COMMONPLACE_SPEECH_MODEL``; without one, it is only noted where there is speech, if the
+    extra ``speech`` is installed. Raises ModelError for an unusable model.
+    """
+    from commonplace.readers import is_speech_readable, speech_folder
+
+    model = model or os.environ.get("COMMONPLACE_SPEECH_MODEL") or ""
+    if model == "none" or not (model or is_speech_readable()):
+        return {"speech_seconds": 0.0, "speech_model": ""}
+    return {"speech_seconds": SPEECH_SECONDS, "speech_model": speech_folder(model) if model else ""}
 
 
 def report_of_absent(paths: Sequence[str]) -> Report | None:

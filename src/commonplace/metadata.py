@@ -25,6 +25,7 @@ from commonplace.i18n import N_, _
 __all__ = [
     "FILE_KEYS",
     "TYPES",
+    "UNREAD_SPEECH",
     "Metadata",
     "MetadataType",
     "MetadataValue",
@@ -50,15 +51,19 @@ INT64 = 2**63
 MAX_CACHED = 2_000
 _DATE = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d:\d\d(:\d\d)?)?)?)?")
 
+UNREAD_SPEECH = "unread-speech"
+"""The key that says where in a recording there is speech whose words were not read."""
+
 FILE_KEYS: Mapping[str, MetadataType] = {
     **dict.fromkeys(("created", "modified", "date"), "date"),
     **dict.fromkeys(
         ("author", "camera", "dated", "from", "keyword", "language", "place", "publisher", "subject", "to", "url"),
         "text",
     ),
+    UNREAD_SPEECH: "text",
 }
 """The keys that files state, whose types are fixed in every collection."""
-_ALWAYS_LISTS = {"author", "from", "keyword", "publisher", "subject", "to"}
+_ALWAYS_LISTS = {"author", "from", "keyword", "publisher", "subject", "to", UNREAD_SPEECH}
 
 _NAMES = {
     "text": N_("text"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from commonplace.collection import Collection
-from commonplace.encoders import Model
 from commonplace.errors import ModelMismatch
-from commonplace.generation import Generator
 from commonplace.places import model_for, place_of, store_for
 from commonplace.space import open_space
+
+if TYPE_CHECKING:
+    from commonplace.encoders import Model
+    from commonplace.generation import Generator
 
 __all__ = ["open_collection"]
 

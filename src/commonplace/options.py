@@ -11,7 +11,6 @@ Inside the library one frozen ``SearchRequest`` carries them.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +50,9 @@ class AddOptions(TypedDict, total=False):
     """Remove the documents below the given folders whose file is gone. A folder that cannot be reached loses none."""
     delete_many: bool
     """Also where most documents of a folder are gone, which may mean that a disk is missing (default: refused)."""
+    speech_model: str | os.PathLike[str] | None
+    """A Whisper model for speech: a folder, its name on the hub, or ``none`` to ignore speech (default: the one in
+    ``COMMONPLACE_SPEECH_MODEL``; without one, it is noted where there is speech)."""
 
 
 class SearchOptions(TypedDict, total=False):
@@ -175,7 +177,9 @@ def _check_words(name: str, value: object) -> None:
 
 def _unknown(name: str, allowed: Sequence[str]) -> str:
     """Return what to say of an option that does not exist."""
-    nearest = difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(name, allowed, n=1, cutoff=0.5)
     remedy = (
         _("did you mean {name}?").format(name=nearest[0])
         if nearest

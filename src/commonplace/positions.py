@@ -6,7 +6,6 @@ import os
 import re
 import textwrap
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
 
 from commonplace.i18n import _
 
@@ -60,6 +59,8 @@ def shown_name(document: Document) -> str:
     """Return what to call a document: the last part of its path or address; of a record its title or id."""
     if document.is_record and document.uri.startswith("record:"):
         return document.title or document.id
+    from urllib.parse import unquote, urlsplit
+
     path = document.path if document.is_file else unquote(urlsplit(document.path).path)
     return os.path.basename(path.rstrip("/")) or document.path
 
@@ -77,8 +78,10 @@ def file_link(document: Document, span: Span) -> str | None:
     place = ""
     if span.page is not None and document.media_type == "application/pdf":
         place = f"#page={span.page}"
-    elif span.begin is not None and document.media_type.startswith("video/"):
+    elif span.begin is not None and document.media_type.startswith(("video/", "audio/")):
         place = f"#t={span.begin:.3f}".rstrip("0").rstrip(".")  # a media fragment: players begin there
+    from urllib.parse import quote
+
     return quote(document.uri, safe=":/%?&=@+,;~!$'()*") + place  # a record's URI may hold anything
 
 

@@ -11,11 +11,6 @@ from typing import Any
 from commonplace.errors import CommonplaceError
 from commonplace.i18n import _
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 __all__ = ["FILE", "SettingsTable"]
 
 FILE = "commonplace.toml"
@@ -58,6 +53,10 @@ class SettingsTable:
         try:
             if not path.is_file():
                 return {}
+            if sys.version_info >= (3, 11):
+                import tomllib
+            else:
+                import tomli as tomllib
             table = tomllib.loads(path.read_text(encoding="utf-8")).get(self.name, {})
         except (OSError, ValueError, RecursionError) as problem:
             raise self.error(

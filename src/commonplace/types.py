@@ -94,10 +94,10 @@ class Span:
 
     ``start`` and ``end`` are character offsets (Python string indices) in the document's decoded text. If ``page``
     (from 1) is set, they are offsets in that page's text. ``box`` is the item's box on the page or picture. ``begin``
-    and ``finish`` are seconds of a video. ``member`` is the name of a file inside the document, such as a file of an
-    archive or a mail attachment; the other fields then refer to that file. ``ocr_start`` is the offset in the item's
-    text at which words read by OCR begin. ``line`` (from 1) is the line of a text file at which the item begins, and
-    ``row`` the row of a sheet.
+    and ``finish`` are seconds of a video or a recording. ``member`` is the name of a file inside the document, such as
+    a file of an archive or a mail attachment; the other fields then refer to that file. ``ocr_start`` is the offset in
+    the item's text at which words read by OCR begin. ``line`` (from 1) is the line of a text file at which the item
+    begins, and ``row`` the row of a sheet.
     """
 
     start: int | None = None

@@ -14,9 +14,10 @@ from commonplace._documents import refuse_for_shared, update
 from commonplace._session import Session
 from commonplace.errors import CommonplaceError, ModelMismatch, QueryError
 from commonplace.i18n import _
-from commonplace.indexer import Report, Scope, display_path, own_paths
+from commonplace.paths import display_path
 
 if TYPE_CHECKING:  # a search needs no readers
+    from commonplace.indexer import Report
     from commonplace.ingest.watch import Changes
 
 __all__ = ["WatchState", "Watcher"]
@@ -69,6 +70,8 @@ class Watcher:
             raise QueryError(_("nothing to watch: name a folder"))
         if not every > 0:
             raise QueryError(_("every is {every}: give seconds above 0").format(every=every))
+        from commonplace.indexer import own_paths
+
         refuse_for_shared(session.parts)
         self._session = session
         self._folders = [_checked(session, folder) for folder in folders]
@@ -132,6 +135,8 @@ class Watcher:
         return True
 
     def _look(self, changes: Changes, stopped: Callable[[], bool]) -> None:
+        from commonplace.indexer import Scope
+
         since, self._began = self._began - _MARGIN, time.time()
         is_whole = changes.paths is None
         scope = Scope(changes.paths, None if is_whole else since, lambda: self._is_closing or stopped())

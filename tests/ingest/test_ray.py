@@ -256,7 +256,7 @@ def test_what_is_no_address_is_refused(kb: cp.Collection, address: Any) -> None:
 
 def test_a_missing_extra_is_named(kb: cp.Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(cp.QueryError, match="install commonplace with the extra ray"):
+    with pytest.raises(cp.QueryError, match=r"run `pip install 'commonplace-rag\[ray\]'`"):
         kb.add(tmp_path / "docs", ray="local")
 
 

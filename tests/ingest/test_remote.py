@@ -173,7 +173,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert url == "s3://bucket/reports" and "s3fs" in reason and "\n" not in reason
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     ((_, reason),) = walk_urls(["s3://bucket/reports"]).problems
-    assert "extra milvus or ray" in reason
+    assert "run `pip install 'commonplace-rag[ray]'`" in reason
 
 
 def test_a_size_over_the_limit_is_refused_before_it_is_fetched(memory: Any) -> None:

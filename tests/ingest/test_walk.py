@@ -199,11 +199,11 @@ def test_deep_trees(tmp_path: Path) -> None:
 
 
 def test_what_is_not_read_is_counted_by_its_ending(tmp_path: Path) -> None:
-    for name in ("a.pub", "b.PUB", "c.exe", "page.mp3", "d.txt"):
+    for name in ("a.pub", "b.PUB", "c.exe", "page.mid", "d.txt"):
         (tmp_path / name).write_bytes(b"words")
     result = walk([tmp_path])
     assert [source.path.name for source in result.sources] == ["d.txt"]
-    assert result.skipped == {".pub": 2, ".exe": 1, ".mp3": 1}
+    assert result.skipped == {".pub": 2, ".exe": 1, ".mid": 1}
 
 
 def test_what_a_browser_saved_beside_a_page_is_the_pages(tmp_path: Path) -> None:

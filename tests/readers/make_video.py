@@ -50,9 +50,12 @@ def video(
     chapters: Sequence[tuple[float, float, str]] = (),
     metadata: dict[str, str] | None = None,
     rotation: int = 0,
-    sound: bool = False,
+    sound: bool | NDArray[np.float32] = False,
 ) -> bytes:
-    """Return a video; ``ticks`` are the times of its frames in thousandths of a second."""
+    """Return a video; ``ticks`` are the times of its frames in thousandths of a second.
+
+    ``sound`` is a note, or samples in [-1, 1], 48,000 a second.
+    """
     import av
 
     buffer = io.BytesIO()
@@ -83,7 +86,7 @@ def video(
         if rotation:
             stream.set_display_rotation(rotation)
     words = container.add_mux_stream("mov_text" if kind == "mp4" else "subrip") if subtitles else None
-    audio = container.add_stream("aac" if kind == "mp4" else "mp2", rate=48000) if sound else None
+    audio = container.add_stream("aac" if kind == "mp4" else "mp2", rate=48000) if sound is not False else None
     packets = []
     for n, pixels in enumerate(chain([] if first is None else [first], frames)):
         frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
@@ -92,9 +95,10 @@ def video(
         packets += stream.encode(frame)
     packets += stream.encode() if stream is not None else []
     if audio is not None:
-        for n in range(50):
-            tone = (8000 * np.sin(np.arange(1152) / 20)).astype(np.int16)[None]
-            piece = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
+        samples = 0.25 * np.tile(np.sin(np.arange(1152) / 20), 50) if isinstance(sound, bool) else sound
+        for n in range(len(samples) // 1152):
+            samples_16 = (32767 * samples[n * 1152 : (n + 1) * 1152]).astype(np.int16)[None]
+            piece = av.AudioFrame.from_ndarray(samples_16, format="s16", layout="mono")
             piece.sample_rate, piece.pts, piece.time_base = 48000, n * 1152, Fraction(1, 48000)
             packets += audio.encode(piece)
         packets += audio.encode(None)

@@ -233,9 +233,9 @@ def test_a_video_from_memory_and_one_without_the_extra(
     parsed = read_content(RecordContent(record, content, name="film.mp4"), options)
     assert times(parsed) == [(0, 0.8), (0.8, 1.6)]
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ReadError, match="needs the extra video: install commonplace with the extra video"):
+    with pytest.raises(ReadError, match="needs the extra video: run `pip install 'commonplace-rag"):
         reading("a.mp4", content)
-    monkeypatch.setattr("commonplace.readers.formats.are_videos_readable", lambda: False)
+    monkeypatch.setattr("commonplace.readers.formats.are_recordings_readable", lambda: False)
     (tmp_path / "a.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nHello.\n", encoding="utf-8")
     assert [source.path.name for source in walk([tmp_path]).sources] == ["a.mp4", "a.srt"]
 

@@ -6,33 +6,31 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
-from commonplace.cli import answers, documents, evaluation, mcp, models, read, search, serve, train, upkeep, watch
+from commonplace import __version__
 from commonplace.cli.parser import CommandParser
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 __all__ = ["build_parser", "main"]
 
-VERBS = (
-    *("add", "search", "ask", "chat", "list", "show", "read", "remove", "status", "watch", "eval", "label", "tune"),
-    *(
-        "doctor",
-        "backup",
-        "restore",
-        "copy",
-        "vacuum",
-        "compress",
-        "migrate",
-        "models",
-        "train",
-        "serve",
-        "keys",
-        "mcp",
-    ),
-)
-
+_GROUPS = {  # the module of each group of verbs, in the order of the help
+    "documents": "add list show remove status",
+    "watch": "watch",
+    "search": "search",
+    "answers": "ask chat",
+    "read": "read",
+    "evaluation": "eval label tune",
+    "upkeep": "doctor backup restore copy vacuum compress migrate",
+    "models": "models",
+    "train": "train",
+    "serve": "serve keys",
+    "mcp": "mcp",
+}
+VERBS = {verb: module for module, verbs in _GROUPS.items() for verb in verbs.split()}
+"""Every verb, and the module of this package that has it."""
 
 COMMON = ("--collection", "--model", "--blobs", "--token")
 """The options of every verb; each takes a value."""
@@ -45,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # for bytes in file names, and Chinese help
             stream.reconfigure(errors="backslashreplace")
-    parser = build_parser()
     typed = list(sys.argv[1:] if arguments is None else arguments)
     complete = _with_verb(typed)
+    parser = build_parser(next(iter(complete[_verb_place(complete) :]), None))
     near_verb = _near_verb(typed) if complete != typed else None
     options = parser.parse_args(complete, argparse.Namespace(near_verb=near_verb) if near_verb else None)
     import logging
@@ -105,8 +103,12 @@ def _near_verb(arguments: Sequence[str]) -> tuple[str, str] | None:
     return (word, near[0]) if near else None
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command, with a subparser for each verb."""
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of the whole command, with a subparser for each verb.
+
+    With a ``verb`` only this one has its options, and other modules are not imported. What is no verb, such as
+    ``--help``, gives all verbs without their options.
+    """
     common = CommandParser(add_help=False)
     group = common.add_argument_group(_("collection"))
     group.add_argument(
@@ -154,12 +156,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version",
         action="version",
-        version=f"commonplace {_version()}",
+        version=f"commonplace {__version__}",
         help=_("show program's version number and exit"),
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, run: Any, what: str, example: str) -> argparse.ArgumentParser:
+    def add_verb(name: str, run: Any, what: str, example: str, add_options: Any = None) -> None:
         command = verbs.add_parser(
             name,
             help=what,
@@ -168,14 +170,9 @@ def build_parser() -> argparse.ArgumentParser:
             parents=[common],
         )
         command.set_defaults(run=run)
-        return command
+        if add_options is not None and verb in (None, name):
+            add_options(command)
 
-    for module in (documents, watch, search, answers, read, evaluation, upkeep, models, train, serve, mcp):
-        module.verbs(verb)
+    for module in [VERBS[verb]] if verb in VERBS else _GROUPS:
+        import_module(f"commonplace.cli.{module}").verbs(add_verb)
     return parser
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("commonplace")

@@ -7,7 +7,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from commonplace.atomic import atomic_write
 from commonplace.cli.common import (
     answer_options,
     ask_options,
@@ -17,8 +16,8 @@ from commonplace.cli.common import (
     refuse_own_file,
 )
 from commonplace.cli.printing import confidence, fill, linked, print_json, short
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,19 +27,14 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    ask = verb(
+    verb(
         "ask",
         _ask,
         _("answer a question with sentences and pictures, each with its source"),
         'commonplace ask "Which pump needs the blue seal?"',
+        _ask_options,
     )
-    ask.add_argument("text", metavar="TEXT", nargs="*", help=_("the question; a picture alone needs none"))
-    query_options(ask)
-    _hits_option(ask)
-    answer_options(ask)
-    ask.add_argument("--html", metavar="FILE", help=_("write the answer as one self-contained HTML page"))
-
-    chat = verb(
+    verb(
         "chat",
         _chat,
         _(
@@ -48,7 +42,19 @@ def verbs(verb: Any) -> None:
             "ends the chat"
         ),
         "commonplace chat",
+        _chat_options,
     )
+
+
+def _ask_options(ask: argparse.ArgumentParser) -> None:
+    ask.add_argument("text", metavar="TEXT", nargs="*", help=_("the question; a picture alone needs none"))
+    query_options(ask)
+    _hits_option(ask)
+    answer_options(ask)
+    ask.add_argument("--html", metavar="FILE", help=_("write the answer as one self-contained HTML page"))
+
+
+def _chat_options(chat: argparse.ArgumentParser) -> None:
     filter_options(chat)
     _hits_option(chat)
     answer_options(chat)
@@ -74,6 +80,8 @@ def _ask(options: argparse.Namespace) -> int:
             print(_("note: {note}").format(note=printable(note)), file=sys.stderr)
         print_json(answer.dict())
     if options.html is not None:
+        from commonplace.atomic import atomic_write
+
         with atomic_write(options.html, _("the page")) as file:
             file.write(answer.html().encode("utf-8", "replace"))
         print(_("page: {html}").format(html=short(options.html)), file=sys.stderr)

@@ -7,8 +7,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,6 +54,19 @@ def reading_options(parser: argparse.ArgumentParser) -> None:
         "--ocr",
         action=argparse.BooleanOptionalAction,
         help=_("read the words in pictures (default: if the extra ocr is installed)"),
+    )
+    speech_option(parser)
+
+
+def speech_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names the model for speech."""
+    parser.add_argument(
+        "--speech-model",
+        metavar="MODEL",
+        help=_(
+            "the Whisper model that reads speech: a folder, or its name on the hub; none ignores speech (default: "
+            "COMMONPLACE_SPEECH_MODEL; without one, it is only noted where there is speech)"
+        ),
     )
 
 

@@ -23,9 +23,8 @@ from commonplace.cli.printing import (
     short,
     size,
 )
-from commonplace.cli.watch import keep_in_step
+from commonplace.display import printable
 from commonplace.i18n import _, ngettext
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.types import Document, Item
@@ -33,12 +32,38 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    add = verb(
+    verb(
         "add",
         _add,
         _("add files and folders; unchanged files are skipped"),
         "commonplace add papers/ photos/",
+        _add_options,
     )
+    verb("list", _list, _("list the documents"), "commonplace list papers/ --failed", _list_options)
+    verb(
+        "show",
+        _show,
+        _("show a document's metadata and items, or one item and its page"),
+        "commonplace show papers/pumps.md",
+        _show_options,
+    )
+    verb(
+        "remove",
+        _remove,
+        _("remove documents by path, folder, pattern or id, with their items and vectors"),
+        "commonplace remove photos/2019 'old/*.md' --dry-run",
+        _remove_options,
+    )
+    verb(
+        "status",
+        _status,
+        _("show the contents, the model and the indexes of the collection"),
+        "commonplace status",
+        _status_options,
+    )
+
+
+def _add_options(add: argparse.ArgumentParser) -> None:
     add.add_argument(
         "paths", metavar="PATH", nargs="+", help=_("a file or folder, or its URL, such as s3://bucket/folder")
     )
@@ -72,7 +97,8 @@ def verbs(verb: Any) -> None:
     )
     add.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    list_ = verb("list", _list, _("list the documents"), "commonplace list papers/ --failed")
+
+def _list_options(list_: argparse.ArgumentParser) -> None:
     list_.add_argument(
         "names", metavar="NAME", nargs="*", help=_("only these: a file, folder, id or pattern (default: all)")
     )
@@ -81,24 +107,16 @@ def verbs(verb: Any) -> None:
     )
     list_.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    show = verb(
-        "show",
-        _show,
-        _("show a document's metadata and items, or one item and its page"),
-        "commonplace show papers/pumps.md",
-    )
+
+def _show_options(show: argparse.ArgumentParser) -> None:
     show.add_argument("name", metavar="NAME", help=_("a document's path or id, or an item's id (see search --json)"))
     show.add_argument(
         "--page", metavar="FILE", help=_("write the page or picture to this file, with the item's box drawn")
     )
     show.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
-    remove = verb(
-        "remove",
-        _remove,
-        _("remove documents by path, folder, pattern or id, with their items and vectors"),
-        "commonplace remove photos/2019 'old/*.md' --dry-run",
-    )
+
+def _remove_options(remove: argparse.ArgumentParser) -> None:
     remove.add_argument(
         "names",
         metavar="NAME",
@@ -108,9 +126,8 @@ def verbs(verb: Any) -> None:
     remove.add_argument("--dry-run", action="store_true", help=_("only list what would be removed"))
     remove.add_argument("--missing", action="store_true", help=_("remove the documents whose file no longer exists"))
 
-    status = verb(
-        "status", _status, _("show the contents, the model and the indexes of the collection"), "commonplace status"
-    )
+
+def _status_options(status: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help=_("print one JSON object"))
 
 
@@ -131,12 +148,15 @@ def _add(options: argparse.Namespace) -> int:
                 encoding=options.encoding,
                 delete=options.delete,
                 delete_many=options.delete_many,
+                speech_model=options.speech_model,
             )
     if options.json:
         print_json(report_values(report))
     else:
         print_report(report)
     if options.watch:
+        from commonplace.cli.watch import keep_in_step
+
         sys.stdout.flush()  # the next lines may be long in coming
         with open_(options) as kb:
             return keep_in_step(kb, options)
@@ -283,6 +303,14 @@ def _status(options: argparse.Namespace) -> int:
     ]
     for name, label in (("documents", _("documents")), ("items", _("items")), ("vectors", _("vectors"))):
         rows += [(label, ", ".join(f"{count} {kind}" for kind, count in sorted(status[name].items())) or _("none"))]
+    if "unread_speech" in status:
+        count = status["unread_speech"]
+        words = ngettext(
+            "{count} document with speech awaits a model for its words: add it again with --speech-model",
+            "{count} documents with speech await a model for their words: add them again with --speech-model",
+            count,
+        )
+        rows += [(_("speech"), words.format(count=count))]
     if "server" in status:
         server = status["server"]
         words = "" if server["words"] else _(", no search by words (Milvus has it from version 2.4 on)")

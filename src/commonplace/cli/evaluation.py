@@ -11,12 +11,30 @@ from commonplace.i18n import _, ngettext
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    evaluate = verb(
+    verb(
         "eval",
         _eval,
         _("measure the ranking with labelled queries, and compare it with an earlier run"),
         "commonplace eval questions.jsonl --json run.json --plots plots",
+        _eval_options,
     )
+    verb(
+        "label",
+        _label,
+        _("label whether a hit answers a query, for `commonplace tune`"),
+        'commonplace label "blue seal" 3f2a9c… --good',
+        _label_options,
+    )
+    verb(
+        "tune",
+        _tune,
+        _("tune the ranking to this collection with labelled queries, and keep the new ranking if it is better"),
+        "commonplace tune questions.jsonl",
+        _tune_options,
+    )
+
+
+def _eval_options(evaluate: argparse.ArgumentParser) -> None:
     evaluate.add_argument("questions", metavar="QUESTIONS", help=_("JSON Lines file, see docs/how-to/evaluate.md"))
     evaluate.add_argument(
         "-k", type=int, default=10, metavar="N", help=_("hits that count of each query (default: 10)")
@@ -26,12 +44,8 @@ def verbs(verb: Any) -> None:
     evaluate.add_argument("--compare", metavar="FILE", help=_("compare with the run in this file"))
     evaluate.add_argument("--plots", metavar="DIR", help=_("write plots of the run to this folder (needs matplotlib)"))
 
-    label = verb(
-        "label",
-        _label,
-        _("label whether a hit answers a query, for `commonplace tune`"),
-        'commonplace label "blue seal" 3f2a9c… --good',
-    )
+
+def _label_options(label: argparse.ArgumentParser) -> None:
     label.add_argument("text", metavar="TEXT", help=_("the query"))
     label.add_argument("item", metavar="ITEM", help=_("id of the hit: see `search --json`"))
     label.add_argument("--image", metavar="FILE", help=_("the query's picture, if it has one"))
@@ -39,12 +53,8 @@ def verbs(verb: Any) -> None:
     verdict.add_argument("--good", action="store_true", help=_("the hit answers the query"))
     verdict.add_argument("--bad", action="store_true", help=_("the hit does not answer the query"))
 
-    tune = verb(
-        "tune",
-        _tune,
-        _("tune the ranking to this collection with labelled queries, and keep the new ranking if it is better"),
-        "commonplace tune questions.jsonl",
-    )
+
+def _tune_options(tune: argparse.ArgumentParser) -> None:
     tune.add_argument("questions", metavar="QUESTIONS", nargs="?", help=_("JSON Lines file (default: your labels)"))
     tune.add_argument("-k", type=int, default=10, metavar="N", help=_("hits that count of each query (default: 10)"))
     tune.add_argument("--reset", action="store_true", help=_("go back to the default ranking"))

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verb with its subcommands to the command."""
-    models = verb(
-        "models", _models, _("list, fetch, convert, remove and measure models"), "commonplace models pull siglip2-base"
+    verb(
+        "models",
+        _models,
+        _("list, fetch, convert, remove and measure models"),
+        "commonplace models pull siglip2-base",
+        _models_options,
     )
+
+
+def _models_options(models: argparse.ArgumentParser) -> None:
     models.add_argument("--json", action="store_true", help=_("print one JSON object"))
     what = models.add_subparsers(metavar="WHAT")
     pull = what.add_parser("pull", help=_("fetch a model: a name from the list, a hub repository, or a folder"))

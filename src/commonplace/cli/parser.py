@@ -6,8 +6,8 @@ import argparse
 from typing import Any
 
 from commonplace.cli.printing import fill
+from commonplace.display import columns
 from commonplace.i18n import N_, _, ngettext
-from commonplace.types import columns
 
 __all__ = ["CommandParser"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from commonplace.display import columns, printable
 from commonplace.i18n import N_, _
 from commonplace.positions import position
-from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
     from commonplace.indexer import Report
@@ -18,19 +18,27 @@ if TYPE_CHECKING:
 
 
 def print_json(value: Any) -> None:
+    import json
+
     print(json.dumps(value, ensure_ascii=True))  # ASCII: safe on any terminal and for any file name
 
 
 _WIDE = "\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff00-\uffef"
 _OPENING, _CLOSING = "（《「『【", "，。、；：！？）》」』】…"  # these end no line, and these begin none
 
-_PIECE = re.compile(rf"\s+|[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}]{{1,80}})[{_CLOSING}]*")
+
+@cache
+def _piece(*, wide: bool) -> re.Pattern[str]:
+    """Return the pattern of what stands on one line; a class of ``wide`` characters takes milliseconds to compile."""
+    if not wide:
+        return re.compile(r"\s+|\S{1,80}…*")
+    return re.compile(rf"\s+|[{_OPENING}]*(?:[{_WIDE}]|[^\s{_WIDE}]{{1,80}})[{_CLOSING}]*")
 
 
 def fill(text: str, indent: str = "", width: int = 100) -> str:
     """Return ``text`` in lines of at most ``width`` columns. Chinese characters take two, and may end a line."""
     lines, line, room = [], "", width - len(indent)
-    for piece in _PIECE.findall(text):
+    for piece in _piece(wide=not text.isascii() and max(text) >= _WIDE[0]).findall(text):
         if line.strip() and columns(line) + columns(piece.rstrip()) > room:
             lines.append(line.rstrip())
             line = ""
@@ -78,6 +86,8 @@ def linked(text: str, uri: str | None) -> str:
 
 def metadata_lines(document: Document) -> list[str]:
     """Return a line for each key of a document's metadata, with its values."""
+    import json
+
     lines = []
     for key, value in document.metadata.dict().items():
         values = value if isinstance(value, list) else [value]

@@ -7,10 +7,10 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from commonplace.cli.common import encoding_option, model_of
+from commonplace.cli.common import encoding_option, model_of, speech_option
 from commonplace.cli.printing import fill, metadata_lines, padded, place, print_json, short
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.errors import ReadError
@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verb to the command."""
-    read = verb(
+    verb(
         "read",
         _read,
         _("show what is extracted from files, without adding them to a collection"),
         "commonplace read papers/pumps.md --markdown",
+        _read_options,
     )
+
+
+def _read_options(read: argparse.ArgumentParser) -> None:
     read.add_argument("files", metavar="FILE", nargs="+")
     read.add_argument(
         "--ocr",
         action=argparse.BooleanOptionalAction,
         help=_("read the words in pictures (default: if the extra ocr is installed)"),
     )
+    speech_option(read)
     encoding_option(read)
     form = read.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help=_("print one JSON object per file, each on its own line"))
@@ -42,7 +47,13 @@ def _read(options: argparse.Namespace) -> int:
     from commonplace.reading import read_files
 
     failed = False
-    results = read_files(options.files, model=model_of(options), ocr=options.ocr, encoding=options.encoding)
+    results = read_files(
+        options.files,
+        model=model_of(options),
+        ocr=options.ocr,
+        encoding=options.encoding,
+        speech_model=options.speech_model,
+    )
     for number, (path, result) in enumerate(results):
         failed = failed or isinstance(result, ReadError)
         if options.json:

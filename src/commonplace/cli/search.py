@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, query_options, ranking_of, ranking_options, search_options
 from commonplace.cli.printing import confidence, fill, linked, padded, place, print_json, short
+from commonplace.display import columns, printable
 from commonplace.i18n import N_, _, ngettext
 from commonplace.positions import file_link
-from commonplace.types import columns, printable
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 def verbs(verb: Any) -> None:
     """Add the verb to the command."""
-    find = verb(
+    verb(
         "search",
         _search,
         _("find passages and pictures by words, by a picture, or by both"),
         'commonplace search "the same, but in snow" --image dog.jpg -k 5',
+        _search_options,
     )
+
+
+def _search_options(find: argparse.ArgumentParser) -> None:
     find.add_argument("text", metavar="TEXT", nargs="*", help=_("the words to search for; quotes are not needed"))
     query_options(find)
     find.add_argument("-k", type=int, default=10, metavar="N", help=_("number of hits (default: 10)"))

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import sys
-import webbrowser
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import answer_options, collection_of, generator_of, model_of
 from commonplace.cli.printing import print_json
+from commonplace.display import printable
 from commonplace.i18n import _
-from commonplace.types import printable
 
 if TYPE_CHECKING:
+    import socket
+
     from commonplace.server import Library
 
 MB = 1024**2
@@ -23,9 +22,23 @@ MB = 1024**2
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    serve = verb(
-        "serve", _serve, _("serve collections over HTTP (needs the extra serve)"), "commonplace serve --port 8421"
+    verb(
+        "serve",
+        _serve,
+        _("serve collections over HTTP (needs the extra serve)"),
+        "commonplace serve --port 8421",
+        _serve_options,
     )
+    verb(
+        "keys",
+        _keys_list,
+        _("make, list and remove keys of the server"),
+        "commonplace keys add team --allow read",
+        _keys_options,
+    )
+
+
+def _serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--host",
         default="127.0.0.1",
@@ -71,9 +84,8 @@ def verbs(verb: Any) -> None:
     serve.add_argument("--open", action="store_true", help=_("open the server in the browser"))
     answer_options(serve)
 
-    keys = verb(
-        "keys", _keys_list, _("make, list and remove keys of the server"), "commonplace keys add team --allow read"
-    )
+
+def _keys_options(keys: argparse.ArgumentParser) -> None:
     keys.add_argument("--json", action="store_true", help=_("print one JSON object"))
     what = keys.add_subparsers(metavar="WHAT")
     add = what.add_parser("add", help=_("make a key; it is shown once"))
@@ -111,7 +123,7 @@ def _serve(options: argparse.Namespace) -> int:
     except ImportError:
         from commonplace.errors import CommonplaceError
 
-        raise CommonplaceError(_("serve needs the extra serve: install commonplace with the extra serve")) from None
+        raise CommonplaceError(_("serve needs the extra serve: run `pip install 'commonplace-rag[serve]'`")) from None
     from commonplace.server import KeyFile, ServerSettings, create_app
     from commonplace.server.keys import default_key_file
 
@@ -143,12 +155,16 @@ def _serve(options: argparse.Namespace) -> int:
     address = _address(settings.host, listener.getsockname()[1])
     print(_("serving at {address} (stop with Ctrl+C)").format(address=address), file=sys.stderr, flush=True)
     if options.open:
+        import webbrowser
+
         webbrowser.open(address)
     uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 
 def _library(options: argparse.Namespace) -> Library:
+    from pathlib import Path
+
     from commonplace.errors import QueryError
     from commonplace.server import Library
 
@@ -186,6 +202,8 @@ def _watched(text: str, library: Library) -> tuple[str, str]:
 
 def _listening(host: str, port: int) -> socket.socket:
     """Return a socket that listens, so that the address which is printed can be opened at once."""
+    import socket
+
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=2048)

@@ -11,12 +11,16 @@ from commonplace.i18n import _
 
 def verbs(verb: Any) -> None:
     """Add the verb with its subcommands to the command."""
-    train = verb(
+    verb(
         "train",
         None,
         _("train on your own pictures and captions (needs the extra train)"),
         "commonplace train project pairs.csv --out my-model",
+        _train_options,
     )
+
+
+def _train_options(train: argparse.ArgumentParser) -> None:
     what = train.add_subparsers(metavar="WHAT", required=True)
     heads = what.add_parser("project", help=_("train a head on frozen towers: minutes on a laptop"))
     heads.set_defaults(run=_project)

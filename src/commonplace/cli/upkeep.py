@@ -8,45 +8,82 @@ from typing import Any
 
 from commonplace.cli.common import model_of, open_, place_of, server_options
 from commonplace.cli.printing import index_type, print_json, query_kind, short, size
+from commonplace.display import printable
 from commonplace.i18n import _, ngettext
-from commonplace.types import printable
 
 
 def verbs(verb: Any) -> None:
     """Add the verbs of this group to the command."""
-    doctor = verb("doctor", _doctor, _("check the collection's files for damage"), "commonplace doctor --repair")
-    doctor.add_argument("--repair", action="store_true", help=_("rebuild derived data: index files, word index"))
-    doctor.add_argument("--json", action="store_true", help=_("print one JSON object"))
-    backup = verb(
-        "backup", _backup, _("write the collection to one file, even while it is in use"), "commonplace backup kb.bak"
+    verb(
+        "doctor", _doctor, _("check the collection's files for damage"), "commonplace doctor --repair", _doctor_options
     )
-    backup.add_argument("file", metavar="FILE")
-    restore = verb("restore", _restore, _("restore the contents of a backup"), "commonplace restore kb.bak")
-    restore.add_argument("file", metavar="FILE")
-    restore.add_argument("--replace", action="store_true", help=_("replace the documents of the collection"))
-    copy = verb(
+    verb(
+        "backup",
+        _backup,
+        _("write the collection to one file, even while it is in use"),
+        "commonplace backup kb.bak",
+        _backup_options,
+    )
+    verb("restore", _restore, _("restore the contents of a backup"), "commonplace restore kb.bak", _restore_options)
+    verb(
         "copy",
         _copy,
         _("copy a collection to another folder or server without embedding again; run it again to continue"),
         "commonplace copy .commonplace milvus://localhost:19530/papers --blobs s3://bucket/blobs",
+        _copy_options,
     )
+    verb(
+        "compress",
+        _compress,
+        _("search smaller vectors if the recall stays high"),
+        "commonplace compress",
+        _compress_options,
+    )
+    verb(
+        "vacuum", _vacuum, _("free the disk space of removed documents and erase all their data"), "commonplace vacuum"
+    )
+    verb(
+        "migrate",
+        _migrate,
+        _("change to another model (--model; default: the shipped one): embed everything again, then search with it"),
+        "commonplace migrate --model models/clip",
+        _migrate_options,
+    )
+
+
+def _doctor_options(doctor: argparse.ArgumentParser) -> None:
+    doctor.add_argument("--repair", action="store_true", help=_("rebuild derived data: index files, word index"))
+    doctor.add_argument("--json", action="store_true", help=_("print one JSON object"))
+    doctor.add_argument(
+        "--report",
+        action="store_true",
+        help=_("print what a report of a problem needs: versions, sizes, settings; no content, no path"),
+    )
+
+
+def _backup_options(backup: argparse.ArgumentParser) -> None:
+    backup.add_argument("file", metavar="FILE")
+
+
+def _restore_options(restore: argparse.ArgumentParser) -> None:
+    restore.add_argument("file", metavar="FILE")
+    restore.add_argument("--replace", action="store_true", help=_("replace the documents of the collection"))
+
+
+def _copy_options(copy: argparse.ArgumentParser) -> None:
     copy.add_argument("source", metavar="SOURCE", help=_("folder or URL of the collection"))
     copy.add_argument("target", metavar="TARGET", help=_("folder or URL, which is created if it does not exist"))
-    compress = verb("compress", _compress, _("search smaller vectors if the recall stays high"), "commonplace compress")
+
+
+def _compress_options(compress: argparse.ArgumentParser) -> None:
     compress.add_argument(
         "--recall", type=float, default=0.99, metavar="R", help=_("recall to keep, .5 to 1 (default: .99)")
     )
     compress.add_argument("--off", action="store_true", help=_("undo: search the stored vectors again"))
     compress.add_argument("--json", action="store_true", help=_("print one JSON object"))
-    verb(
-        "vacuum", _vacuum, _("free the disk space of removed documents and erase all their data"), "commonplace vacuum"
-    )
-    migrate = verb(
-        "migrate",
-        _migrate,
-        _("change to another model (--model; default: the shipped one): embed everything again, then search with it"),
-        "commonplace migrate --model models/clip",
-    )
+
+
+def _migrate_options(migrate: argparse.ArgumentParser) -> None:
     migrate.add_argument(
         "--undo", action="store_true", help=_("go back to the earlier model, or discard an unfinished migration")
     )
@@ -58,6 +95,8 @@ def verbs(verb: Any) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from dataclasses import asdict
 
+    if options.report:
+        return _report(options)
     with open_(options) as kb:
         findings = kb.maintenance.doctor(repair=options.repair)
     if options.json:
@@ -75,6 +114,22 @@ def _doctor(options: argparse.Namespace) -> int:
             else ngettext("{left} finding left", "{left} findings left", left).format(left=left)
         )
     return 0 if all(finding.repaired for finding in findings) else 1
+
+
+def _report(options: argparse.Namespace) -> int:
+    from commonplace.cli.report import about_collection, about_machine
+    from commonplace.errors import CommonplaceError, QueryError
+
+    if options.repair:
+        raise QueryError(_("--report repairs nothing: run `commonplace doctor --repair` before it"))
+    report = about_machine()
+    try:
+        with open_(options) as kb:
+            report["collection"] = about_collection(kb)
+    except CommonplaceError as problem:
+        report["collection"] = {"error": type(problem).__name__}  # its message may hold a path
+    print_json(report)
+    return 0
 
 
 def _backup(options: argparse.Namespace) -> int:

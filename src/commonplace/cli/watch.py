@@ -11,8 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from commonplace.cli.common import open_, place_of, reading_options
+from commonplace.display import printable
 from commonplace.i18n import _, ngettext
-from commonplace.types import printable
 
 if TYPE_CHECKING:
     from commonplace.collection import Collection
@@ -23,12 +23,16 @@ __all__ = ["keep_in_step", "verbs"]
 
 def verbs(verb: Any) -> None:
     """Add the verb to the command."""
-    watch = verb(
+    verb(
         "watch",
         _watch,
         _("keep folders and the collection in step until Ctrl+C (needs the extra watch)"),
         "commonplace watch papers/ photos/",
+        _options,
     )
+
+
+def _options(watch: argparse.ArgumentParser) -> None:
     watch.add_argument("paths", metavar="DIR", nargs="+", help=_("a folder"))
     watch.add_argument(
         "--every",
@@ -66,6 +70,7 @@ def keep_in_step(kb: Collection, options: argparse.Namespace) -> int:
         ocr=options.ocr,
         time_limit=options.time_limit,
         encoding=options.encoding,
+        speech_model=options.speech_model,
     ) as watcher:
         try:
             for state in watcher.states():

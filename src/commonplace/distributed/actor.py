@@ -12,10 +12,10 @@ import numpy as np
 from commonplace import __version__
 from commonplace.committing import Committer, Report, embed
 from commonplace.encoders import PLACE, BaseModel
-from commonplace.errors import CommonplaceError, QueryError, ReadError
+from commonplace.errors import CommonplaceError, ModelError, QueryError, ReadError
 from commonplace.i18n import _
 from commonplace.ingest import AnySource, Batch, Pool, Source, ingest, reader_pool
-from commonplace.readers import SECONDS, ReadOptions, are_readable
+from commonplace.readers import SECONDS, ReadOptions, are_readable, is_speech_readable, speech_folder
 from commonplace.space import Space, open_space
 from commonplace.store import Store
 from commonplace.types import ParsedDocument, ViewVectors
@@ -29,8 +29,8 @@ _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 class ActorSpec:
     """What an actor needs to start.
 
-    ``model`` is the place of a model, or Python encoders. ``ocr_seconds``, ``seconds`` and ``encoding`` are as in
-    ``ReadOptions``.
+    ``model`` is the place of a model, or Python encoders. ``ocr_seconds``, ``seconds``, ``encoding``,
+    ``speech_seconds`` and ``speech_model`` are as in ``ReadOptions``.
     ``workers`` is the maximum number of reader processes; None means one for each processor. ``address`` and ``token``
     open the collection on another machine, if many machines can write it; the actor then commits what it has embedded.
     """
@@ -42,6 +42,8 @@ class ActorSpec:
     address: str | None = None
     token: str | None = field(default=None, repr=False)
     encoding: str = ""
+    speech_seconds: float = 0.0
+    speech_model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,18 @@ class IngestActor:
             return QueryError(
                 _("{host} lacks the extra ocr: install it on every machine, or use --no-ocr").format(host=self._host)
             )
+        try:
+            if spec.speech_model:
+                speech_folder(spec.speech_model)
+        except ModelError as error:
+            return ModelError(f"{self._host}: {error}")
         options = ReadOptions(
-            *self._space.measure, ocr_seconds=spec.ocr_seconds, seconds=spec.seconds, encoding=spec.encoding
+            *self._space.measure,
+            ocr_seconds=spec.ocr_seconds,
+            seconds=spec.seconds,
+            encoding=spec.encoding,
+            speech_seconds=spec.speech_seconds if is_speech_readable() else 0.0,
+            speech_model=spec.speech_model,
         )
         self._pool = reader_pool(options, workers)
         return Started(self._host, __version__, self._space.fingerprint, self._space.plugin_fingerprints)

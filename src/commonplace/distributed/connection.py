@@ -49,7 +49,7 @@ def connected(address: str) -> Iterator[Any]:
         try:
             import ray
         except ImportError:
-            raise QueryError(_("ray=ADDRESS needs Ray: install commonplace with the extra ray")) from None
+            raise QueryError(_("ray=ADDRESS needs Ray: run `pip install 'commonplace-rag[ray]'`")) from None
         is_ours = not ray.is_initialized()
         if is_ours:
             _connect(ray, _cluster_here() if address == AUTO else address)

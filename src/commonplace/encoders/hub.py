@@ -251,7 +251,7 @@ def _fetch(repo: str, revision: str | None, precision: str) -> tuple[Path, str]:
         from huggingface_hub.utils import disable_progress_bars
     except ImportError as problem:
         raise ModelError(
-            _("fetching a model needs the library huggingface_hub: install commonplace with the extra models")
+            _("fetching a model needs the library huggingface_hub: run `pip install 'commonplace-rag[models]'`")
         ) from problem
     if not sys.stderr.isatty():
         disable_progress_bars()

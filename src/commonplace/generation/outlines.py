@@ -98,7 +98,7 @@ def outline(question: str, hits: Sequence[Hit]) -> list[Statement] | None:
         listed = fit.section.listed
         is_sure = fit.section.ordered and fit.confidence >= SURE_STEPS
         if wants_steps(question) and (_answers(fit) or is_sure):
-            if len(listed) > 1:
+            if len(listed) > 1 and (fit.section.ordered or not fit.section.has_code):
                 return list(_of_entries(listed, hits))
             if prose := _prose(fit.section, wanted):
                 return list(_of_entries(prose, hits))
@@ -147,9 +147,12 @@ def _is_asked_for(section: Section, wanted: frozenset[str]) -> bool:
 
 
 def _steps_first(ranked: Sequence[SectionFit], hits: Sequence[Hit]) -> list[SectionFit]:
-    """Return the sections, the numbered steps of the best document first if they fit nearly as well as its best."""
+    """Return the sections, those of the best document first that say what to do if they fit nearly as well as its best.
+
+    Numbered steps and code say what to do.
+    """
     best = next((fit for fit in ranked if _answers(fit)), None)
-    if best is None or len(best.section.listed) > 1:
+    if best is None or best.section.ordered or best.section.has_code:
         return list(ranked)
 
     def document(fit: SectionFit) -> str:
@@ -158,7 +161,7 @@ def _steps_first(ranked: Sequence[SectionFit], hits: Sequence[Hit]) -> list[Sect
     steps = [
         fit
         for fit in ranked
-        if fit.section.ordered
+        if (fit.section.ordered or fit.section.has_code)
         and _answers(fit)
         and document(fit) == document(best)
         and fit.score >= NEARLY * best.score
@@ -180,12 +183,23 @@ def _of_entries(entries: Sequence[Entry], hits: Sequence[Hit]) -> Iterator[State
 
 
 def _prose(section: Section, wanted: frozenset[str]) -> list[Entry]:
-    """Return the paragraphs of a section without a list that belong to a procedure: all if they are few."""
+    """Return the paragraphs of a section without steps that belong to a procedure: all if they are few.
+
+    Otherwise those from the one with code, if there is code, that has most of the words.
+    """
     entries = [entry for entry in section.entries if entry.text[-1] not in "?？"]
     count = sum(len(entry.sentences) for entry in entries)
     if count <= MOST_SENTENCES:
         return entries
-    best = max(range(len(entries)), key=lambda i: len(terms(entries[i].text) & wanted), default=0)
+    coded = [i for i, entry in enumerate(entries) if entry.has_code]
+    best = max(
+        coded or range(len(entries)),
+        key=lambda i: len(terms("\n".join(entry.text for entry in entries[max(0, i - 1) : i + 1])) & wanted),
+        default=0,
+    )
+    sentences = entries[best].sentences if coded else ()
+    if best and sentences and all(sentence.listing == (sentence.start, sentence.end) for sentence in sentences):
+        best -= 1  # code alone, which the paragraph before it explains
     chosen: list[Entry] = []
     for entry in entries[best:]:
         if sum(len(part.sentences) for part in (*chosen, entry)) > MOST_SENTENCES:

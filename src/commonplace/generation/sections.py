@@ -15,6 +15,9 @@ from commonplace.types import Hit
 
 __all__ = ["Entry", "Section", "SectionFit", "fits", "sections"]
 
+OWN_HEADING = 0.5
+"""What a heading counts that has no other words than the question's: *Export a distribution* is what was asked for,
+*Export the tar from a container* in the chapter *Obtain a tar file for the distribution* is not."""
 _ORDERED = re.compile(
     r"[ \t>]*(?:(\d{1,2})[.)、．]|[（(](\d{1,2})[）)]|(?:step|schritt) (\d{1,2})[:.]|第(\d{1,2})步)[ \t]*", re.I
 )
@@ -32,6 +35,10 @@ class Entry:
     @property
     def text(self) -> str:
         return " ".join(sentence.text for sentence in self.sentences)
+
+    @property
+    def has_code(self) -> bool:
+        return any(sentence.listing is not None for sentence in self.sentences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +68,27 @@ class Section:
         listed = self.listed
         return len(listed) >= 2 and all(entry.mark != "-" for entry in listed)
 
+    @property
+    def has_code(self) -> bool:
+        return any(entry.has_code for entry in self.entries)
+
 
 @dataclass(frozen=True, slots=True)
 class SectionFit:
-    """How well a section fits a question: the shares, by rarity, of its words in the heading and in all of it."""
+    """How well a section fits a question: the shares, by rarity, of its words in the heading and in all of it.
+
+    ``own_heading``: the share of the words of its own heading, the last one, that are the question's.
+    """
 
     section: Section
     heading: float
     all_words: float
     confidence: float
+    own_heading: float
 
     @property
     def score(self) -> float:
-        return self.heading + self.all_words + self.confidence
+        return self.heading + self.all_words + self.confidence + OWN_HEADING * self.own_heading
 
 
 def sections(hits: Sequence[Hit]) -> list[Section]:
@@ -109,10 +124,21 @@ def fits(wanted: frozenset[str], among: Sequence[Section], hits: Sequence[Hit]) 
         return math.fsum(weight[word] for word in wanted & words) / total
 
     result = [
-        SectionFit(section, share(heading), share(words), max(hits[n].confidence for n in section.hits))
+        SectionFit(
+            section,
+            share(heading),
+            share(words),
+            max(hits[n].confidence for n in section.hits),
+            _own_share(section, wanted),
+        )
         for section, heading, words in zip(among, headings, wholes, strict=True)
     ]
     return sorted(result, key=lambda fit: -fit.score)
+
+
+def _own_share(section: Section, wanted: frozenset[str]) -> float:
+    words = terms(section.title.rpartition(" > ")[2])
+    return len(words & wanted) / len(words) if words else 0.0
 
 
 def _entries(n: int, hit: Hit) -> list[Entry]:

@@ -39,7 +39,7 @@ FEATURES = (
     "names missing in its passage",
     "has the kind of answer",
     "lacks the kind of answer",
-    "confidence of the passage",
+    "confidence of the passage, log-odds",
     "is a row",
     "row with the words",
     "defines the subject",
@@ -47,21 +47,23 @@ FEATURES = (
     "words below the best",
     "is a form of letters",
     "has all words",
+    "words in it below the best",
+    "confidence of the passage",
 )
 """What describes a candidate, in the order of the columns of ``features``."""
 
 
 # fmt: off
 WEIGHTS = np.array([
-    -5.55, 1.93, 3.60, 0.87, 1.36, -0.87, -1.03, 0.39, -0.90, 1.23,
-    -0.65, 1.10, 1.33, -0.23, -3.36, -0.84, -0.35,
+    -5.64, 1.78, 2.38, 1.12, 0.86, -1.08, -1.21, 0.55, -0.72, 0.18,
+    -0.28, 0.83, 0.94, -0.60, -1.60, -0.96, -0.28, -3.50, 2.06,
 ])
 """The weight of each feature, where candidates have a similarity."""
 WEIGHTS_WORDS = np.array([
     -2.59, 0.00, 4.36, -0.42, 1.14, -1.04, -0.29, -0.26, -2.30, 0.69,
-    -0.65, 0.36, 0.49, -0.46, -4.36, -0.70, 1.36,
+    -0.65, 0.36, 0.49, -0.46, -4.36, -0.70, 1.36, 0.00, 0.00,
 ])
-"""The same without similarity: only the order of the candidates counts."""
+"""The same without similarity: only the order of the candidates counts. The last two features only cost here."""
 # fmt: on
 
 
@@ -102,15 +104,15 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
         return math.fsum(weight[word] for word in _shared(wanted, words)) / total
 
     defined = subject_defined(question) is not None
+    within = [share(words) for words in in_sentence]
     coverage = [share(words) for words in around]
-    most = max(coverage, default=0.0)
+    most_within, most = max(within, default=0.0), max(coverage, default=0.0)
     rows = []
     for i, candidate in enumerate(candidates):
         sentence = candidate.sentence
         hit = hits[sentence.hit]
-        near = 0.0 if similarity is None else float(similarity[i])
         missing = [weight[word] for word in wanted - _shared(wanted, around[i])]
-        in_it = share(in_sentence[i])
+        near = 0.0 if similarity is None else float(similarity[i])
         confidence = min(max(hit.confidence, 1e-4), 1 - 1e-4)
         says_definition = defines(question, sentence.text)
         is_row = sentence.row is not None
@@ -118,7 +120,7 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
             (
                 1.0,
                 near,
-                in_it,
+                within[i],
                 coverage[i],
                 max(missing, default=0.0) / heaviest,
                 len(named - _shared(named, around[i])) / len(named) if named else 0.0,
@@ -132,7 +134,9 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
                 float(defined and not says_definition),
                 most - coverage[i],
                 float(_is_letter_form(sentence.text)),
-                float(in_it >= ALL_WORDS),
+                float(within[i] >= ALL_WORDS),
+                most_within - within[i],
+                confidence,
             )
         )
     return np.array(rows, np.float64).reshape(len(candidates), len(FEATURES))

@@ -139,7 +139,7 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError:
-        raise ReadError(_("a URL needs fsspec: install commonplace with the extra milvus or ray")) from None
+        raise ReadError(_("a URL needs fsspec: run `pip install 'commonplace-rag[ray]'`")) from None
     try:
         system, path = url_to_fs(url)
     except ImportError as error:

@@ -14,7 +14,7 @@ from pathspec import GitIgnoreSpec
 
 from commonplace.i18n import N_, _
 from commonplace.paths import is_inside, path_problem
-from commonplace.readers.formats import belongs_to_picture, belongs_to_video, is_offered, os_error_reason
+from commonplace.readers.formats import belongs_to_picture, belongs_to_recording, is_offered, os_error_reason
 
 __all__ = ["NO_ENDING", "Source", "Walk", "is_vendored", "walk"]
 
@@ -166,7 +166,7 @@ def _walk_folder(
                     continue
                 if rules is not None and rules.ignore(entry.path):
                     continue
-                if belongs_to_video(entry.name, names) or belongs_to_picture(entry.name, names):
+                if belongs_to_recording(entry.name, names) or belongs_to_picture(entry.name, names):
                     continue
                 if entry.is_symlink():
                     os.stat(entry.path)  # raises the reason for a broken link; is_file() would only return False

@@ -240,8 +240,11 @@ class _Task:
 
 
 def reader_pool(options: ReadOptions, workers: int) -> Pool:
-    """Return a pool with the memory that reading needs: more with OCR."""
-    return Pool(options, workers, memory=(5 if options.ocr_seconds else 2) * 1024**3)
+    """Return a pool with the memory that reading needs: more with OCR, and for a speech model."""
+    memory = (5 if options.ocr_seconds else 2) * 1024**3
+    if options.speech_model:  # a model is converted to integers while it is loaded
+        memory += 2 * 1024**3 + 3 * os.path.getsize(os.path.join(options.speech_model, "model.bin"))
+    return Pool(options, workers, memory=memory)
 
 
 class Pool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +16,7 @@ from mcp.server.lowlevel.server import Server
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ValidationError
 
+from commonplace import __version__
 from commonplace.errors import CollectionError, CommonplaceError, QueryError
 from commonplace.i18n import _
 from commonplace.mcp_server.arguments import (
@@ -120,7 +120,7 @@ def mcp_server(shelf_of: Callable[[Any], Shelf]) -> Server[Any]:
 
     return Server(
         "commonplace",
-        version=version("commonplace"),
+        version=__version__,
         title="Commonplace",
         instructions=INSTRUCTIONS,
         on_list_tools=list_tools,

@@ -54,6 +54,7 @@ from commonplace.readers.parts import (
     stamp_paths,
 )
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.speech import is_speech_readable, speech_folder
 from commonplace.types import (
     IMAGE,
     TEXT,
@@ -81,11 +82,13 @@ __all__ = [
     "are_readable",
     "is_offered",
     "is_offered_name",
+    "is_speech_readable",
     "load_picture",
     "media_type",
     "page_of",
     "read",
     "read_content",
+    "speech_folder",
     "stamp",
     "stamp_paths",
 ]

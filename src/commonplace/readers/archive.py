@@ -150,7 +150,7 @@ def read_7z(file: File) -> Iterator[Part]:
         import py7zr
     except ImportError:
         raise ReadError(
-            _("a 7z archive, which needs the extra 7z: install commonplace with the extra 7z, or unpack it")
+            _("a 7z archive, which needs the extra 7z: run `pip install 'commonplace-rag[7z]'`, or unpack it")
         ) from None
     try:
         with py7zr.SevenZipFile(io.BytesIO(file.data)) as archive:

@@ -20,9 +20,9 @@ from commonplace.i18n import _, system_reason
 __all__ = [
     "FORMATS",
     "SUFFIXES",
-    "are_videos_readable",
+    "are_recordings_readable",
     "belongs_to_picture",
-    "belongs_to_video",
+    "belongs_to_recording",
     "is_offered",
     "is_offered_name",
     "is_streamed",
@@ -66,6 +66,7 @@ FORMATS = {
     "application/x-subrip": "commonplace.readers.subtitles:read_subtitles",
     "text/vtt": "commonplace.readers.subtitles:read_subtitles",
     "text/x-ssa": "commonplace.readers.subtitles:read_subtitles",
+    "text/x-lrc": "commonplace.readers.subtitles:read_subtitles",
     "text/vcard": "commonplace.readers.cards:read_contacts",
     "text/calendar": "commonplace.readers.cards:read_calendar",
     "application/json": "commonplace.readers.structured:read_json",
@@ -112,6 +113,7 @@ FORMATS = {
     "image/avif": "commonplace.readers.pictures:read_picture",
     "image/heic": "commonplace.readers.pictures:read_picture",
     "video/*": "commonplace.readers.video:read_video",
+    "audio/*": "commonplace.readers.sound:read_sound",
 }
 
 _EXTENSIONS = {
@@ -135,6 +137,15 @@ _EXTENSIONS = {
     "video/x-flv": "flv",
     "video/x-ms-wmv": "wmv asf",
     "video/ogg": "ogv",
+    "audio/x-wav": "wav",
+    "audio/mpeg": "mp3",
+    "audio/flac": "flac",
+    "audio/mp4": "m4a m4b",
+    "audio/ogg": "ogg oga opus spx",
+    "audio/aac": "aac",
+    "audio/x-aiff": "aiff aif aifc",
+    "audio/x-ms-wma": "wma",
+    "audio/x-matroska": "mka",
     "text/markdown": "md markdown mdown mkd",
     "text/html": "html htm",
     "application/xhtml+xml": "xhtml xht",
@@ -172,6 +183,7 @@ _EXTENSIONS = {
     "application/x-subrip": "srt",
     "text/vtt": "vtt",
     "text/x-ssa": "ass ssa",
+    "text/x-lrc": "lrc",
     "text/vcard": "vcf vcard",
     "text/calendar": "ics ical ifb",
     "text/plain": "txt text log nfo textile wiki rtx me readme 1st cfg conf ini properties",
@@ -195,7 +207,7 @@ _EXTENSIONS = {
 SUFFIXES = MappingProxyType({f".{end}": kind for kind, ends in _EXTENSIONS.items() for end in ends.split()})
 
 _SUBTITLES = tuple(end for end, kind in SUFFIXES.items() if FORMATS.get(kind, "").endswith("read_subtitles"))
-_VIDEOS = (*(end for end, kind in SUFFIXES.items() if kind.startswith("video/")), ".ts")
+_RECORDINGS = (*(end for end, kind in SUFFIXES.items() if kind.startswith(("video/", "audio/"))), ".ts")
 _PICTURES = tuple(end for end, kind in SUFFIXES.items() if kind.startswith("image/"))
 _SIDECAR = ".xmp"
 _MAX_LANGUAGE = 12  # characters of what stands before the ending of subtitles: .en, .zh-Hans, .forced
@@ -204,7 +216,7 @@ _MAX_LANGUAGE = 12  # characters of what stands before the ending of subtitles: 
 _ARCHIVES = {"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"}
 _ARCHIVES |= {"application/x-7z-compressed"}
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
-_BINARY |= _ARCHIVES | {"application/msword"} | {kind for kind in _EXTENSIONS if kind.startswith("video/")}
+_BINARY |= _ARCHIVES | {"application/msword"} | {kind for kind in _EXTENSIONS if kind.startswith(("video/", "audio/"))}
 
 #: Types that are text for the most part, with bytes of any kind inside. Their readers say where they are damaged.
 _MIXED = {"message/rfc822", "application/mbox", "application/pdf"}
@@ -226,7 +238,14 @@ _MAGIC = (
     # Many texts begin with "BM", so a valid header size is required too.
     (re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c\x10]\0\0\0", re.DOTALL), "image/bmp"),
 )
-_VIDEO_MAGIC = (
+_RECORDING_MAGIC = (
+    (re.compile(rb".{4}ftypM4[ABP] ", re.DOTALL), "audio/mp4"),
+    (re.compile(rb"(?:RIFF|RF64).{4}WAVE", re.DOTALL), "audio/x-wav"),
+    (re.compile(rb"fLaC"), "audio/flac"),
+    (re.compile(rb"OggS.{24,80}\x80theora", re.DOTALL), "video/ogg"),
+    (re.compile(rb"OggS"), "audio/ogg"),
+    (re.compile(rb"FORM.{4}AIF[FC]", re.DOTALL), "audio/x-aiff"),
+    (re.compile(rb"ID3[\x02-\x04]"), "audio/mpeg"),
     (re.compile(rb".{4}ftyp(?:qt  )", re.DOTALL), "video/quicktime"),
     (re.compile(rb".{4}ftyp3g", re.DOTALL), "video/3gpp"),
     # Sound and still pictures have brands of their own.
@@ -240,6 +259,14 @@ _VIDEO_MAGIC = (
     (re.compile(rb"FLV\x01"), "video/x-flv"),
     (re.compile(rb"0&\xb2u\x8ef\xcf\x11"), "video/x-ms-wmv"),
 )
+#: Containers of sound whose first bytes may be those of a video. The name of the file decides between the two.
+_SOUND_IN = {
+    "audio/mp4": ("video/mp4", "video/quicktime", "video/3gpp"),
+    "audio/x-matroska": ("video/x-matroska", "video/webm"),
+    "audio/x-ms-wma": ("video/x-ms-wmv",),
+    "audio/aac": ("audio/mpeg",),  # ID3 tags may stand before either
+    "audio/flac": ("audio/mpeg",),
+}
 _MAILBOX = re.compile(rb"From \S+ +[^\r\n]*\d\d:\d\d[^\r\n]*\d{4}[^\r\n]*\r?\n[A-Za-z][A-Za-z-]*:")
 _HTML = re.compile(
     rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html[\s>])", re.IGNORECASE | re.DOTALL
@@ -274,12 +301,13 @@ def _type_of_entry(name: str) -> str:
 
 
 def format_of(kind: str) -> EntryPoint | None:
-    """Return the entry point of the reader for the media type ``kind``; a plug-in overrides the built-in reader."""
+    """Return the entry point of the reader for a media type. The exact type goes before ``major/*``, and of each a
+    plug-in before the built-in reader."""
     for name in (kind, kind.split("/")[0] + "/*"):
-        if name in FORMATS and kind not in _plugins():
-            return EntryPoint(name, FORMATS[name], _GROUP)
         if name in _plugins():
             return _plugins()[name]
+        if name in FORMATS:
+            return EntryPoint(name, FORMATS[name], _GROUP)
     return None
 
 
@@ -408,9 +436,9 @@ def sniff(head: bytes, name: str) -> str | None:
         return "application/pdf"
     type_by_name = _type_by_name(name)
     if not looks_like_text(head):
-        for magic, kind in _VIDEO_MAGIC:
+        for magic, kind in _RECORDING_MAGIC:
             if magic.match(head):
-                return kind
+                return str(type_by_name) if kind in _SOUND_IN.get(type_by_name or "", ()) else kind
     if head.startswith(b"WARC/1."):
         return "application/warc"
     if type_by_name in (None, "text/plain", "application/xml") and (feed := _FEED.match(head.removeprefix(_BOMS[0]))):
@@ -445,24 +473,27 @@ def suffix_of(kind: str) -> str | None:
 def is_streamed(kind: str) -> bool:
     """Return whether files of a media type are read piece by piece: they may be larger than memory."""
     entry = format_of(kind)
-    return entry is not None and entry.value == FORMATS["video/*"]
+    return entry is not None and entry.value in (FORMATS["video/*"], FORMATS["audio/*"])
 
 
-def are_videos_readable() -> bool:
-    """Return whether the extra ``video`` is installed."""
+def are_recordings_readable() -> bool:
+    """Return whether the extra ``video`` is installed, which reads sound, too."""
     return importlib.util.find_spec("av") is not None
 
 
-def subtitles_of(video: str, names: Iterable[str]) -> list[str]:
-    """Return which of the files beside a video are its subtitles: ``film.srt`` and ``film.en.vtt`` of ``film.mp4``."""
-    stem = os.path.splitext(video)[0]
+def subtitles_of(recording: str, names: Iterable[str]) -> list[str]:
+    """Return which of the files beside a video or a recording hold what is said in it.
+
+    These are ``film.srt`` and ``film.en.vtt`` of ``film.mp4``, and ``song.lrc`` of ``song.mp3``.
+    """
+    stem = os.path.splitext(recording)[0]
     return sorted(name for name in names if stem in _stems_of_subtitles(name))
 
 
-def belongs_to_video(name: str, names: Container[str]) -> bool:
-    """Return whether a file holds the subtitles of one of the videos beside it, which is read with them."""
-    return any(stem + suffix in names for stem in _stems_of_subtitles(name) for suffix in _VIDEOS) and (
-        are_videos_readable()
+def belongs_to_recording(name: str, names: Container[str]) -> bool:
+    """Return whether a file holds the subtitles of one of the recordings beside it, which is read with them."""
+    return any(stem + suffix in names for stem in _stems_of_subtitles(name) for suffix in _RECORDINGS) and (
+        are_recordings_readable()
     )
 
 
@@ -480,7 +511,7 @@ def belongs_to_picture(name: str, names: Container[str]) -> bool:
 
 
 def _stems_of_subtitles(name: str) -> tuple[str, ...]:
-    """Return the names, without their endings, of videos that a file may hold the subtitles of."""
+    """Return the names, without their endings, of recordings that a file may hold the subtitles of."""
     stem, suffix = os.path.splitext(name)
     if suffix.lower() not in _SUBTITLES:
         return ()

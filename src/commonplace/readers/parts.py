@@ -36,6 +36,7 @@ MAX_PIXELS = 178_000_000
 MAX_BYTES = 512 * 1024 * 1024
 MAX_PICTURES = 500
 SECONDS = 300.0
+_SPEECH_STEP = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,9 @@ class ReadOptions:
     longer side is at most ``picture_side`` pixels. Pictures over ``max_pixels`` and files over ``max_bytes`` (packed
     or unpacked) are refused. At most ``max_pictures`` are kept per document. After ``seconds`` of processor time the
     reader stops before the next page or part, and what it has read is kept. OCR gets ``ocr_seconds`` of processor time
-    per document, which do not count as ``seconds``; it needs the extra ``ocr``. ``encoding`` is that of text files, web
+    per document, which do not count as ``seconds``; it needs the extra ``ocr``. In the same way speech gets
+    ``speech_seconds``; it needs the extra ``speech``. ``speech_model`` is the folder of a Whisper model; where it is
+    empty, it is only noted where there is speech. ``encoding`` is that of text files, web
     pages and tables, whatever they say of themselves; where it is empty, it is detected.
     """
 
@@ -61,6 +64,8 @@ class ReadOptions:
     seconds: float = SECONDS
     ocr_seconds: float = 0.0
     encoding: str = ""
+    speech_seconds: float = 0.0
+    speech_model: str = ""
 
     def __post_init__(self) -> None:
         if self.encoding and codec_of(self.encoding) is None:
@@ -74,7 +79,12 @@ class ReadOptions:
 
     @property
     def step_seconds(self) -> float:
-        """Processor time that one page or part may take: a fifth of ``seconds``, but not less than a minute of it."""
+        """Processor time that one page or part may take: a fifth of ``seconds``, but not less than a minute of it.
+
+        A large model may take minutes for half a minute of speech.
+        """
+        if self.speech_model:
+            return max(_SPEECH_STEP, self.seconds / 5)
         return max(1.0, self.seconds / 5, min(60.0, self.seconds))
 
 
@@ -93,6 +103,7 @@ class Quota:
     seconds: float = float("inf")  # the whole limit, for messages
     deadline: float = float("inf")  # time.thread_time()
     ocr_seconds: float = 0.0  # seconds left for OCR
+    speech_seconds: float = 0.0  # seconds left for speech
     last_step: int | None = None
     last_page: int | None = None
     failure: str = ""
@@ -117,6 +128,7 @@ class Quota:
             seconds=seconds,
             deadline=time.thread_time() + seconds,
             ocr_seconds=options.ocr_seconds,
+            speech_seconds=options.speech_seconds,
             on_progress=on_progress,
             last_step=last_step,
             last_page=last_page,

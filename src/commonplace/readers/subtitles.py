@@ -1,4 +1,4 @@
-"""Subtitles (SubRip, WebVTT, SubStation Alpha): whole sentences, each with the time at which it is said."""
+"""Subtitles and lyrics (SubRip, WebVTT, SubStation Alpha, LRC): sentences, each with the time at which it is said."""
 
 from __future__ import annotations
 
@@ -25,17 +25,25 @@ _DRAWING = re.compile(r"\{[^{}\n]*\\p[1-9][^{}\n]*\}")
 _MARKUP = re.compile(r"<[^<>\n]{0,80}>|\{\\[^{}\n]*\}")
 _SENTENCE_END = re.compile(r"[.!?…。！？♪\])][\"'”’»」』)]*$")
 _NUMBER = re.compile(r"\n\d+\s*$")
+_LYRIC = re.compile(r"^[ \t]*((?:\[\d{1,4}:\d\d(?:[.:]\d{1,3})?\][ \t]*)+)([^\n]*)$", re.MULTILINE)
+_LYRIC_TIME = re.compile(r"[\[<](\d{1,4}):(\d\d)(?:[.:](\d{1,3}))?[\]>]")
+_LYRIC_OFFSET = re.compile(r"^\[offset:[ \t]*([+-]?\d{1,7})[ \t]*\]", re.MULTILINE | re.IGNORECASE)
+_MAX_LINE = 10.0  # seconds that a line of lyrics lasts, where the next one comes later
 _MAX_SENTENCE = 400  # characters that are joined at most
 _MAX_PASSAGE = 20.0  # seconds that a passage lasts, so that a hit leads to what was said and not to a long stretch
 _PAUSE = 5.0  # seconds of silence that end a passage
 
 
 class Cue(NamedTuple):
-    """Words that are shown together, and the seconds from which and until which they are."""
+    """Words that are shown together, and the seconds from which and until which they are.
+
+    ``is_whole``: they are joined with no other cue, as they are a sentence or a line of their own.
+    """
 
     begin: float
     finish: float
     words: str
+    is_whole: bool = False
 
 
 def read_subtitles(file: File) -> Iterator[Part]:
@@ -51,9 +59,10 @@ def read_subtitles(file: File) -> Iterator[Part]:
 
 
 def cues_of(text: str) -> list[Cue]:
-    """Return the cues in the text of a file of subtitles, by the time at which they begin."""
+    """Return the cues in the text of a file of subtitles or lyrics, by the time at which they begin."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return sorted(_events(text) if "[Events]" in text else _cues(text), key=lambda cue: cue.begin)
+    cues = _events(text) if "[Events]" in text else _cues(text)
+    return sorted(cues, key=lambda cue: cue.begin) or _lyrics(text)
 
 
 def dialogue_words(text: str) -> str:
@@ -131,6 +140,23 @@ def _events(text: str) -> Iterator[Cue]:
             yield Cue(begin, max(begin, _seconds(*final.groups()) if final else begin), dialogue_words(values[last]))
 
 
+def _lyrics(text: str) -> list[Cue]:
+    """Return the lines of lyrics (LRC). A line lasts until the next; one without words is a pause."""
+    offset = _LYRIC_OFFSET.search(text)
+    earlier = int(offset[1]) / 1000 if offset else 0.0
+    lines = sorted(
+        (max(0.0, int(minutes) * 60 + int(seconds) + float(f"0.{fraction or 0}") - earlier), match[2])
+        for match in _LYRIC.finditer(text)
+        for minutes, seconds, fraction in _LYRIC_TIME.findall(match[1])
+    )
+    ends = [*(begin for begin, _words in lines), float("inf")][1:]
+    return [
+        Cue(begin, min(end, begin + _MAX_LINE), words, is_whole=True)
+        for (begin, line), end in zip(lines, ends, strict=True)
+        if (words := _LYRIC_TIME.sub("", line).strip())
+    ]
+
+
 def _sentences(cues: Iterable[Cue]) -> Iterator[Cue]:
     begin = finish = 0.0
     sentence = ""
@@ -138,12 +164,13 @@ def _sentences(cues: Iterable[Cue]) -> Iterator[Cue]:
     for cue in cues:
         words = html.unescape(_MARKUP.sub("", _SPEAKER.sub(r"\1: ", cue.words)))
         lines = [" ".join(line.split()) for line in words.split("\n")]
-        fresh = [line for line in lines if line and line not in shown]
+        fresh = [line for line in lines if line and (cue.is_whole or line not in shown)]
         shown = [line for line in lines if line]
         if not fresh:
             continue
         if sentence and (
-            _SENTENCE_END.search(sentence)
+            cue.is_whole
+            or _SENTENCE_END.search(sentence)
             or fresh[0].startswith("-")
             or len(sentence) > _MAX_SENTENCE
             or cue.begin - finish > _PAUSE

@@ -1,17 +1,14 @@
-"""Videos (the extra ``video``): pictures of each shot with their seconds, subtitles, chapters and metadata.
+"""Videos (the extra ``video``): pictures of each shot, what is said, chapters and metadata.
 
 PyAV decodes the frames one after the other. Only small copies of a second of them are kept, and the pictures that
-stand for shots. The demuxer is chosen by the detected type, and can open no other file: a playlist is never followed.
+stand for shots.
 """
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,13 +16,27 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
-from commonplace.readers.formats import read_whole, subtitles_of
+from commonplace.readers.media import (
+    MAX_CUES,
+    MAX_SECONDS,
+    chapters_of,
+    clock,
+    cues_beside,
+    cues_in,
+    detail_of,
+    first_second,
+    note_if_cut_off,
+    note_tags,
+    opened,
+    texts,
+    title_at,
+)
 from commonplace.readers.ocr import recognise
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
-from commonplace.readers.subtitles import Cue, cues_of, dialogue_words, passages
-from commonplace.readers.text import decode
+from commonplace.readers.speech import speech_of
+from commonplace.readers.subtitles import Cue
 from commonplace.types import Span
 
 __all__ = ["read_video"]
@@ -37,86 +48,21 @@ SIDE = 480
 _OCR_SIDE = 1280
 _SLICE = 10  # seconds of a video that count as a page
 _HURRY = 20.0  # seconds of processor time after which it is known whether the time will suffice
-_BUFFER = 2**20  # bytes
-_MAX_SECONDS = 10**7  # a later time is damage
 _MAX_DAMAGED = 100  # packets in a row that cannot be decoded, after which no more are tried
-_MISSING = 2  # seconds at the end whose absence means that the file is cut off
-_MAX_SUBTITLES = 16 * 2**20  # bytes of a file beside the video
-_MAX_CUES = 200_000
 _SAME_WORDS = 0.7  # share of common words from which on the words in a picture are those of the picture before
 _FEW_WORDS = 12  # words; more are a passage of their own
 
-_DEMUXERS = {
-    "video/mp4": "mov",
-    "video/quicktime": "mov",
-    "video/3gpp": "mov",
-    "video/x-matroska": "matroska",
-    "video/webm": "matroska",
-    "video/x-msvideo": "avi",
-    "video/mpeg": "mpeg",
-    "video/mp2t": "mpegts",
-    "video/x-flv": "flv",
-    "video/x-ms-wmv": "asf",
-    "video/ogg": "ogg",
-}
-_OWN_CLOCK = ("mpeg", "mpegts")  # streams out of broadcasts: their times begin anywhere
+_DESCRIPTIONS = ("description", "com.apple.quicktime.description", "comment")
 _PQ, _HLG = 16, 18  # transfer functions of high dynamic range (ITU-T H.273)
-_PLACE = re.compile(r"([+-]\d{1,2}(?:\.\d+)?)([+-]\d{1,3}(?:\.\d+)?)(?![\d.])")  # ISO 6709, in degrees
-_METADATA = {
-    "author": ("artist", "author", "album_artist", "com.apple.quicktime.author", "director"),
-    "created": ("com.apple.quicktime.creationdate", "date_recorded", "creation_time", "date", "year"),
-    "summary": ("synopsis", "summary"),
-    "publisher": ("publisher", "network"),
-    "keyword": ("keywords",),
-    "subject": ("genre",),
-    "url": ("purl",),
-}
 
 
 def read_video(file: File) -> Iterator[Part]:
-    """Yield the description, chapters, subtitles, pictures and the words in these of a video."""
-    try:
-        av: Any = importlib.import_module("av")
-    except ImportError:
-        raise ReadError(
-            _("a video, which needs the extra video: install commonplace with the extra video, and add it again")
-        ) from None
+    """Yield the description, chapters, subtitles, speech, pictures and the words in these of a video."""
     file.has_pages = True
-    with file.open() as stream:
-        try:
-            container = av.open(
-                stream,
-                format=_demuxer(file),
-                metadata_errors="replace",
-                buffer_size=_BUFFER,
-                io_open=_refuse,
-            )
-        except (av.FFmpegError, ValueError, OSError, UnicodeError) as error:
-            raise ReadError(
-                _("a damaged or truncated video ({detail}); save a new copy and add it again").format(
-                    detail=_detail(error)
-                )
-            ) from None
-        with container:
-            yield from _Video(av, container, file).parts()
-
-
-def _refuse(*_arguments: object) -> None:
-    raise PermissionError("a video may not open other files")
-
-
-def _demuxer(file: File) -> str:
-    name = _DEMUXERS.get(file.media_type, "mov")
-    if name == "mpeg":
-        with file.open() as stream:
-            if stream.read(4) == b"\0\0\x01\xb3":  # pictures without a container
-                return "mpegvideo"
-    return name
-
-
-def _detail(error: BaseException) -> str:
-    text = str(getattr(error, "strerror", None) or error)
-    return " ".join(text.split())[:120] or type(error).__name__
+    missing = _("a video, which needs the extra video: run `pip install 'commonplace-rag[video]'`, and add it again")
+    damaged = _("a damaged or truncated video ({detail}); save a new copy and add it again")
+    with opened(file, missing=missing, damaged=damaged) as (av, container):
+        yield from _Video(av, container, file).parts()
 
 
 class _Video:
@@ -126,10 +72,8 @@ class _Video:
         self._av, self._container, self._file = av, container, file
         streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         self._stream: Any = max(streams, key=_area, default=None)
-        self._zero = Fraction(0)
-        if any(name in _OWN_CLOCK for name in container.format.name.split(",")) and container.start_time is not None:
-            self._zero = Fraction(container.start_time, av.time_base)
-        self._chapters = _chapters(container)
+        self._zero = first_second(av, container)
+        self._chapters = chapters_of(container)
         self._cues: dict[int, list[Cue]] = {}
         self._pictures: list[ImageBlock] = []
         self._left_out = 0
@@ -141,91 +85,25 @@ class _Video:
         self._large = av.video.reformatter.VideoReformatter()
 
     def parts(self) -> Iterator[Part]:
-        description = self._note_metadata()
+        tags = note_tags(self._file, self._container)
         frames = self._frames()
         options = self._file.options
         large_side = _OCR_SIDE if options.ocr_seconds else None
         for shot in shots(frames, min(SIDE, options.picture_side), large_side=large_side):
             self._note_shot(shot)
         self._note_problems()
+        description = next((tags[name] for name in _DESCRIPTIONS if tags.get(name)), "")
+        tracks = [*self._cues.values(), *cues_beside(self._file)]
+        tracks.append(speech_of(self._file, [cue for cues in tracks for cue in cues]))
         offset = 0
-        for block in self._texts(description):
+        for block in texts(description, self._chapters, tracks):
             yield block
             offset = block.start + len(block.text) + 1
         yield from self._pictures
         for words in self._words:
             if words.is_passage:
-                yield words.block(offset, self._title(words.begin))
+                yield words.block(offset, title_at(self._chapters, words.begin))
                 offset += len(words.text) + 1
-
-    # --- metadata ---------------------------------------------------------------------------------------------
-
-    def _note_metadata(self) -> str:
-        """Note title, date, author and place, and return the description."""
-        file = self._file
-        values = {key.casefold(): value for key, value in self._container.metadata.items()}
-        file.title = values.get("title") or values.get("com.apple.quicktime.title") or None
-        for key, names in _METADATA.items():
-            file.add_metadata(key, next((values[name] for name in names if values.get(name)), None))
-        maker, model = (
-            values.get(f"com.apple.quicktime.{name}") or values.get(name) or "" for name in ("make", "model")
-        )
-        file.add_metadata("camera", model if model.startswith(maker) else f"{maker} {model}".strip())
-        for name, value in values.items():
-            if name.startswith("location") or name == "com.apple.quicktime.location.iso6709":
-                file.add_metadata("place", _place(value))
-                break
-        for stream in self._container.streams:
-            if stream.type == "audio" and stream.metadata.get("language", "und") != "und":
-                file.add_metadata("language", stream.metadata["language"])
-        return values.get("description") or values.get("com.apple.quicktime.description") or values.get("comment") or ""
-
-    def _title(self, second: float) -> str | None:
-        """Return the title of the chapter at a second."""
-        titles = [title for begin, finish, title in self._chapters if begin <= second < finish]
-        return titles[-1] if titles else None
-
-    # --- texts ------------------------------------------------------------------------------------------------
-
-    def _texts(self, description: str) -> Iterator[TextBlock]:
-        offset = 0
-        if description.strip():
-            yield TextBlock(description)
-            offset = len(description) + 1
-        for begin, finish, title in self._chapters:
-            yield TextBlock(title, offset, times=lambda _first, _last, times=(begin, finish): times)  # type: ignore[misc]
-            offset += len(title) + 1
-        present: set[str] = set()  # tracks and files often hold the same words
-        for cues in [*self._cues.values(), *self._cues_beside()]:
-            for block in passages(sorted(cues, key=lambda cue: cue.begin), start=offset, title=self._title):
-                if block.text not in present:
-                    present.add(block.text)
-                    yield block
-                offset = block.start + len(block.text) + 1
-
-    def _cues_beside(self) -> Iterator[list[Cue]]:
-        """Yield the subtitles in the files beside the video that have its name."""
-        file = self._file
-        if file.depth:
-            return
-        folder = file.path.parent
-        for name in (f"{file.path.stem}.srt", f"{file.path.stem}.vtt", f"{file.path.stem}.ass"):
-            file.watch(folder / name)  # also where it comes later
-        try:
-            names = subtitles_of(file.path.name, _names_in(str(folder), os.stat(folder).st_mtime_ns))
-        except OSError:
-            return
-        for name in names:
-            path = folder / name
-            file.watch(path)
-            try:
-                text, problem = decode(read_whole(path, min(_MAX_SUBTITLES, file.options.max_bytes)))
-            except ReadError as error:
-                file.problems.append(_("subtitles {name}: {error}").format(name=name, error=error))
-                continue
-            if problem:
-                file.problems.append(_("subtitles {name}: {error}").format(name=name, error=problem))
-            yield cues_of(text)
 
     # --- frames -----------------------------------------------------------------------------------------------
 
@@ -251,8 +129,8 @@ class _Video:
         clock = _Clock(stream, self._zero) if stream is not None else None
         damaged = 0
         for packet in self._packets():
-            if packet.stream.type == "subtitle":
-                self._note_cue(packet)
+            if packet.stream.type == "subtitle" and sum(map(len, self._cues.values())) < MAX_CUES:
+                self._cues.setdefault(packet.stream.index, []).extend(cues_in(self._av, packet, self._zero))
             if clock is None or packet.stream is not stream:
                 continue
             try:
@@ -286,7 +164,7 @@ class _Video:
             except (self._av.FFmpegError, ValueError, OSError) as error:
                 self._file.problems.append(
                     _("it is damaged after {time} ({detail}); save a new copy").format(
-                        time=_clock(self._second), detail=_detail(error)
+                        time=clock(self._second), detail=detail_of(error)
                     )
                 )
                 return
@@ -294,7 +172,7 @@ class _Video:
                 return
             if packet.pts is not None and packet.time_base is not None and packet.stream.type in ("video", "audio"):
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base - self._zero
-                if end < _MAX_SECONDS:
+                if end < MAX_SECONDS:
                     self._finish = max(self._finish, end)
             yield packet
 
@@ -310,7 +188,7 @@ class _Video:
         if quota.is_used_up or (quota.last_page is not None and quota.looked_at >= quota.last_page):
             self._file.problems.append(
                 _("only its beginning was read, up to {time}: {reason}").format(
-                    time=_clock(self._second), reason=quota.reason
+                    time=clock(self._second), reason=quota.reason
                 )
             )
             return False
@@ -325,34 +203,14 @@ class _Video:
         return Fraction(duration, self._av.time_base) if duration and duration > 0 else None
 
     def _note_problems(self) -> None:
-        duration, file = self._duration(), self._file
-        end = max(self._finish, self._second)
-        if not file.problems and duration is not None and float(duration - end) > max(_MISSING, float(duration) / 100):
-            file.problems.append(
-                _("it is cut off: it ends at {time} of {duration}; save a new copy").format(
-                    time=_clock(end), duration=_clock(duration)
-                )
-            )
+        file = self._file
+        note_if_cut_off(file, self._av, self._container, max(self._finish, self._second))
         if self._left_out:
             file.problems.append(
                 _("{dropped} pictures over the limit of {max_pictures} were left out; split it").format(
                     dropped=self._left_out, max_pictures=file.options.max_pictures
                 )
             )
-
-    def _note_cue(self, packet: Any) -> None:
-        if packet.pts is None or packet.time_base is None or sum(map(len, self._cues.values())) > _MAX_CUES:
-            return
-        begin = float(packet.pts * packet.time_base - self._zero)
-        finish = begin + float((packet.duration or 0) * packet.time_base)
-        try:
-            shown = [rect for subtitle in packet.decode() for rect in getattr(subtitle, "rects", [subtitle])]
-        except (self._av.FFmpegError, ValueError, NotImplementedError):
-            return
-        for rect in shown:
-            words = _words_of(rect)
-            if words.strip() and 0 <= begin < _MAX_SECONDS:
-                self._cues.setdefault(packet.stream.index, []).append(Cue(begin, max(begin, finish), words))
 
     # --- pictures ---------------------------------------------------------------------------------------------
 
@@ -383,7 +241,7 @@ class _Video:
         """Make pictures of a shot. Over the limit, those of shots with others and of short shots are left out."""
         file = self._file
         times = float(shot.begin), float(shot.finish)
-        title = self._title(times[0])
+        title = title_at(self._chapters, times[0])
         for key_frame in shot.key_frames:
             height, width = key_frame.pixels.shape[:2]
             picture = picture_of(key_frame.pixels, width, height, file.options.thumbnail_side)
@@ -449,13 +307,13 @@ class _Clock:
         base = frame.time_base or self._time_base
         ticks = frame.pts if frame.pts is not None else frame.dts
         begin = None if ticks is None else ticks * base - self._zero
-        if begin is None or not -_MAX_SECONDS < begin < _MAX_SECONDS:
+        if begin is None or not -MAX_SECONDS < begin < MAX_SECONDS:
             begin = self._next
         begin = max(begin, Fraction(0))
         if self._last is not None and begin <= self._last:
             begin = max(self._next, self._last + Fraction(1, 1000))
         length = (frame.duration or 0) * base
-        finish = begin + (length if 0 < length < _MAX_SECONDS else self._usual)
+        finish = begin + (length if 0 < length < MAX_SECONDS else self._usual)
         self._last, self._next = begin, finish
         return begin, finish
 
@@ -467,39 +325,6 @@ def _area(stream: Any) -> int:
 
 def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & type(stream.disposition).attached_pic)
-
-
-def _chapters(container: Any) -> list[tuple[float, float, str]]:
-    """Return begin, finish and title of the chapters that have a title."""
-    chapters = []
-    for chapter in container.chapters():
-        title = " ".join((chapter.get("metadata") or {}).get("title", "").split())
-        base = Fraction(chapter.get("time_base") or 0)
-        begin, finish = float(chapter["start"] * base), float(chapter["end"] * base)
-        if title and 0 <= begin < _MAX_SECONDS:
-            chapters.append((begin, min(max(begin, finish), float(_MAX_SECONDS)), title))
-    return sorted(chapters)
-
-
-def _words_of(rect: Any) -> str:
-    """Return the words of a decoded subtitle; none of a picture."""
-    ass = getattr(rect, "ass", None)
-    if ass:
-        text = ass.decode("utf-8", "replace") if isinstance(ass, bytes) else str(ass)
-        return dialogue_words(text.split(",", 8)[-1])
-    plain = getattr(rect, "text", None) or b""
-    return plain.decode("utf-8", "replace") if isinstance(plain, bytes) else str(plain)
-
-
-def _place(text: str) -> str | None:
-    """Return latitude and longitude from ISO 6709, such as ``+48.1374+011.5755/``."""
-    match = _PLACE.match(text.strip())
-    if match is None:
-        return None
-    latitude, longitude = float(match[1]), float(match[2])
-    if abs(latitude) > 90 or abs(longitude) > 180 or latitude == longitude == 0:
-        return None
-    return f"{latitude:.5f}, {longitude:.5f}"
 
 
 def _quarters(frame: Any) -> int:
@@ -522,13 +347,3 @@ def _tone_mapped(pixels: Pixels, transfer: int) -> Pixels:
     light = light * (1 + light / 16) / (1 + light)  # highlights are compressed
     curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
     return np.asarray((np.clip(curve, 0, 1) * 255 + 0.5), np.uint8)
-
-
-@lru_cache(maxsize=8)
-def _names_in(folder: str, _changed: int) -> tuple[str, ...]:
-    return tuple(os.listdir(folder))
-
-
-def _clock(second: Fraction) -> str:
-    seconds = int(second)
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

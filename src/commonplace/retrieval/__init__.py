@@ -8,9 +8,11 @@ from commonplace.retrieval.heatmap import HeatMap, locate, occlusion
 from commonplace.retrieval.lookups import Lookup, lookup
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
 from commonplace.retrieval.respelling import respelled
-from commonplace.retrieval.search import EncodedQuery, RankedItem, candidates, compose, search
+from commonplace.retrieval.search import IN_TURN, EncodedQuery, RankedItem, candidates, compose, search
+from commonplace.retrieval.shared import shared_reads
 
 __all__ = [
+    "IN_TURN",
     "LEXICAL",
     "METHODS",
     "SEMANTIC",
@@ -38,5 +40,6 @@ __all__ = [
     "rerank",
     "respelled",
     "search",
+    "shared_reads",
     "z_score",
 ]

@@ -6,6 +6,7 @@ The pictures of one shot of a video are one hit, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -130,8 +131,14 @@ class _Signature(NamedTuple):
 def _signatures(store: SearchStore, items: Iterable[Item]) -> dict[str, _Signature]:
     """Return the signatures of the items' pictures, by content hash, without unreadable ones."""
     names = dict.fromkeys(item.picture for item in items if item.picture is not None)
-    pixels = {name: array_of(signature) for name, signature in store.signatures(list(names)).items()}
-    return {name: _Signature.of(values) for name, values in pixels.items() if values is not None}
+    read = {name: _signature_of(signature) for name, signature in store.signatures(list(names)).items()}
+    return {name: signature for name, signature in read.items() if signature is not None}
+
+
+@lru_cache(2048)  # of the bytes alone; 4 MB
+def _signature_of(signature: bytes) -> _Signature | None:
+    pixels = array_of(signature)
+    return None if pixels is None else _Signature.of(pixels)
 
 
 def _same(first: _Signature, second: _Signature) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonplace.store import RankedList
-from commonplace.text import WrittenWords, path_words, query_units, quotations
+from commonplace.text import path_words, query_units, quotations, written_words
 from commonplace.text.dates import dates, spellings
 from commonplace.types import Item
 
@@ -67,19 +67,19 @@ def lookup(
     spelled = {f'"{spelling}"' for day in dates(query) for spelling in spellings(day)}
     in_text, in_path = np.zeros((len(ids), len(units))), np.zeros((len(ids), len(units)))
     named = np.zeros(len(ids), np.int64)  # number of words of the file's name, if the query is that name
-    listed, represented, asked_for = set(by_words.ids), set(by_path.ids), WrittenWords(query)
+    listed, represented, asked_for = set(by_words.ids), set(by_path.ids), written_words(query)
     for n, id_ in enumerate(ids):
         if (item := items.get(id_)) is None:
             continue
         if id_ in listed and item.text_view:
-            text = WrittenWords(item.text_view)
+            text = written_words(item.text_view)
             in_text[n] = [text.share(unit) for unit in units]
         if id_ in represented:
             path = PurePosixPath(item.document.path)
-            words, in_name = WrittenWords(path_words(item.document.path)), WrittenWords(path_words(path.name))
+            words, in_name = written_words(path_words(item.document.path)), written_words(path_words(path.name))
             in_path[n] = [words.share(unit) for unit in units]
             if asked_for.share(f'"{path.stem}"') == 1.0 and all(in_name.share(unit) == 1.0 for unit in units):
-                named[n] = len(WrittenWords(path.stem))
+                named[n] = len(written_words(path.stem))
     rarity = np.array([by_words.idf.get(unit, 0.0) for unit in units])
     path_rarity = np.array([by_path.idf.get(unit, 0.0) for unit in units])
     with_paths = np.where(in_path.any(0), np.minimum(rarity, path_rarity) if by_words.idf else path_rarity, rarity)
@@ -96,7 +96,8 @@ def lookup(
         coverage = np.maximum(coverage, CODE_ALONE * _covered(written[:, codes], with_paths[codes]))
     quoted = bool(quotations(query))
     all_meant = (by_both > by_text + TIE) | (named > 0) | quoted
-    rivals = np.array([float((coverage >= value - TIE).sum()) for value in coverage])
+    # of each candidate: how many have at least its coverage
+    rivals = (len(ids) - np.searchsorted(np.sort(coverage), coverage - TIE)).astype(float)
     literal = quoted or any(" " in unit or any(map(str.isdigit, unit)) for unit in units)
     return Lookup(coverage, np.where(all_meant, 1.0, rivals), literal, (named > 0) & (named == named.max(initial=0)))
 

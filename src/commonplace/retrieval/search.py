@@ -20,6 +20,7 @@ from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
 from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
 from commonplace.retrieval.lookups import lookup
+from commonplace.retrieval.shared import shared_reads
 from commonplace.space import QueryVectors
 from commonplace.store import RankedList, Sample, SearchStore, Store
 from commonplace.text import asks
@@ -152,20 +153,6 @@ def _with_statistics(ranked: RankedList, query: Vector, sample: Sample, cross_mo
     return replace(ranked, count=sample.total, mean=float(scores.mean()), std=float(scores.std()))
 
 
-class _Items:
-    """Reads items of a store, each once in a search."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._read: dict[str, Item | None] = {}
-
-    def __call__(self, ids: Sequence[str]) -> dict[str, Item]:
-        """Return the items with these ids, by id, without removed and damaged ones."""
-        if missing := [id_ for id_ in ids if id_ not in self._read]:
-            self._read |= {**dict.fromkeys(missing), **self._store.items(missing)}
-        return {id_: item for id_ in ids if (item := self._read[id_]) is not None}
-
-
 def candidates(
     store: Store, query: EncodedQuery, *, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
@@ -174,11 +161,12 @@ def candidates(
     An item on one channel's list is also scored by every other channel that has a
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
-    return _candidates(store, _Items(store), query, k, where, ranking)
+    with shared_reads(store) as shared:
+        return _candidates(shared, query, k, where, ranking)
 
 
 def _candidates(
-    store: Store, read_items: _Items, query: EncodedQuery, k: int, where: Filter, ranking: Ranking
+    store: Store, query: EncodedQuery, k: int, where: Filter, ranking: Ranking
 ) -> tuple[list[str], dict[str, ChannelScores]]:
     if ranking.views != "separate" and not store.capabilities.early_fusion:
         raise QueryError(_("this store cannot fuse the views of an item early: leave out views"))
@@ -208,7 +196,7 @@ def _candidates(
     scored = {name: _scored(channel, lists[name], ids, place, has[channel.view]) for name, channel in channels.items()}
     if looked_up:
         by_words = _first(lists[LEXICAL], LOOKED_AT)
-        items = read_items(sorted({*by_words.ids, *by_path.ids}))
+        items = store.items(sorted({*by_words.ids, *by_path.ids}))
         finds = lookup(looked_up, by_words, by_path, ids, items)
         scored[LEXICAL] = replace(scored[LEXICAL], lookup=finds)
     return ids, scored
@@ -265,8 +253,14 @@ def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first; ties are ordered by item id."""
-    read_items = _Items(store)
-    ids, channels = _candidates(store, read_items, query, k, where, ranking)
+    with shared_reads(store) as shared:
+        return _search(shared, query, calibration, k, where, ranking)
+
+
+def _search(
+    store: Store, query: EncodedQuery, calibration: Calibration, k: int, where: Filter, ranking: Ranking
+) -> list[RankedItem]:
+    ids, channels = _candidates(store, query, k, where, ranking)
     if not ids:
         return []
     # A filter by modality chooses what is shown. It makes no item more likely: confidences stay on one scale.
@@ -276,17 +270,16 @@ def search(
         ranking,
         calibration.for_vectors(query.vectors, size),
         size,
-        _near_duplicates(store, read_items, query, ids, channels, ranking),
+        _near_duplicates(store, query, ids, channels, ranking),
         own_picture_fits=not query.changes_picture,
     )
     order = sorted(range(len(ids)), key=lambda n: (-fused.order[n], ids[n]))
-    chosen = diversify(store, read_items, [ids[n] for n in order], fused.order[order], k, ranking)
+    chosen = diversify(store, store.items, [ids[n] for n in order], fused.order[order], k, ranking)
     return [_ranked_item(fused, order[place], item, copies) for place, item, copies in chosen]
 
 
 def _near_duplicates(
     store: Store,
-    read_items: _Items,
     query: EncodedQuery,
     ids: Sequence[str],
     channels: Mapping[str, ChannelScores],
@@ -301,7 +294,7 @@ def _near_duplicates(
         return None
     near = np.flatnonzero(np.nan_to_num(similar.scores, nan=-1.0) >= MIN_SIMILARITY)
     near = near[np.argsort(-similar.scores[near], kind="stable")][:COPIES]
-    similar_items = read_items([ids[n] for n in near.tolist()])
+    similar_items = store.items([ids[n] for n in near.tolist()])
     copies = set(near_duplicates_of(store, query.picture, similar_items.values()))
     return np.fromiter((id_ in copies for id_ in ids), bool, len(ids))
 

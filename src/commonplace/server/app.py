@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
+from commonplace import __version__
 from commonplace.server import problems
 from commonplace.server.guards import BodyLimit, Gate, HostGuard, Metrics, RateLimit, RequestLog
 from commonplace.server.keys import KeyFile
@@ -73,7 +73,7 @@ def create_app(
 
     app = FastAPI(
         title="Commonplace",
-        version=version("commonplace"),
+        version=__version__,
         description="Search documents and pictures, and get answers from them, with sources.",
         lifespan=lifespan,
         responses=ERRORS,  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from commonplace.text.tokens import (
     quotations,
     terms,
 )
-from commonplace.text.written import WrittenWords
+from commonplace.text.written import WrittenWords, written_words
 
 __all__ = [
     "REQUESTS",
@@ -32,4 +32,5 @@ __all__ = [
     "quotations",
     "script_of",
     "terms",
+    "written_words",
 ]

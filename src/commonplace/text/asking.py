@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
-
 from commonplace.text.folding import fold
+from commonplace.text.patterns import pattern
 from commonplace.text.stop_words import without_question_words
 
 __all__ = ["asks"]
 
 _POLITE = r"^\W*(?:(?:and|so|but|please|tell|me|say|do|can|could|would|you|know|i|want|to|wonder)\W+)*?"
-_QUESTION = re.compile(
+_QUESTION = pattern(
     _POLITE + r"(?:what(?!\W+about)|how(?!\W+about)|which|who|whom|whose|why"
     r"|(?:when|where)\W+(?:is|are|was|were|do|does|did|has|have|can|could|will|would|should))\b"
 )
-_SUGGESTS = re.compile(
+_SUGGESTS = pattern(
     r"^\W*(?:and\W+|but\W+|so\W+)?(?:(?:what|how) about|(?:is|are|were|was) there"
     r"|(?:do|does|did|have|has) (?:you|we|i|they)"
     r"|(?:can|could|may|would|will) (?:i|we|you)|any)\b"
 )
-_SUGGESTS_ZH = re.compile("如果|要是|换成|有没有|有.{0,30}吗|能不能|能否|可不可以|可以.{0,30}吗")
-_ENDS = re.compile(r"[?؟]\W*$")
+_SUGGESTS_ZH = pattern("如果|要是|换成|有没有|有.{0,30}吗|能不能|能否|可不可以|可以.{0,30}吗")
+_ENDS = pattern(r"[?؟]\W*$")
 
 
 def asks(words: str) -> bool:

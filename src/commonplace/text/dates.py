@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from commonplace.text.numbers import in_digits
+from commonplace.text.patterns import pattern
 
 __all__ = ["Day", "agree", "dates", "months", "spellings", "without_dates"]
 
@@ -37,8 +38,8 @@ _MONTH = "|".join(sorted(_MONTHS, key=len, reverse=True))
 _DAY = r"(?P<day>[0-3]?\d)(?:st|nd|rd|th|\.)?"
 _YEAR = r"(?P<year>(?:19|20)\d\d)"
 _FORMS = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
+    pattern(form, re.IGNORECASE)
+    for form in (
         r"(?<!\d)(?P<year>(?:19|20)\d\d)[-/.](?P<month>[01]?\d)(?:[-/.](?P<day>[0-3]?\d))?(?!\d)",
         r"(?<!\d)(?P<day>[0-3]?\d)\.(?P<month>[01]?\d)\.(?P<year>(?:19|20)\d\d)(?!\d)",
         rf"(?<!\w){_DAY}(?: of)? ?(?P<name>{_MONTH})\b\.?(?:,? {_YEAR}\b)?",
@@ -49,12 +50,15 @@ _FORMS = [
 ]
 
 
+_DIGIT = pattern(r"\d")  # every form has one
+
+
 @lru_cache(maxsize=4096)
 def dates(text: str) -> frozenset[Day]:
     """Return the days and months that a text names. A month alone, without day and year, is none."""
     days: set[Day] = set()
     rest = in_digits(text) if not text.isascii() else text
-    for form in _FORMS:
+    for form in _FORMS if _DIGIT.search(rest) else ():
         for match in form.finditer(rest):
             parts = match.groupdict()
             month = _MONTHS[parts["name"].casefold()] if parts.get("name") else int(parts["month"])
@@ -67,7 +71,7 @@ def dates(text: str) -> frozenset[Day]:
 
 
 _SHORT = ("may", "mai", "mayo", "march", "mars", "marzo")  # words of other meanings, too
-_MONTH_ALONE = re.compile(
+_MONTH_ALONE = pattern(
     rf"\b(?P<name>{'|'.join(name for name in _MONTHS if len(name) > 3 and name not in _SHORT)})\b"
     rf"|\b(?:in|of|by|since|until|till|from|during|for|last|this|next|early|mid|late|im|bis|seit|ab|vom)[ -]"
     rf"(?P<short>{'|'.join(_SHORT)})\b|(?<!\d)(?P<month>1[0-2]|[1-9])月",

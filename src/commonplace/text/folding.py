@@ -10,7 +10,9 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-__all__ = ["EMOJI", "RUN", "UNSEGMENTED", "emoji_word", "fold", "without_accents"]
+from commonplace.text.patterns import pattern
+
+__all__ = ["EMOJI", "RUN", "UNSEGMENTED", "emoji_word", "fold", "has_run", "is_plain", "without_accents"]
 
 UNSEGMENTED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u312f\u31a0-\u31bf\u31f0-\u31ff"
@@ -47,17 +49,18 @@ def _table() -> tuple[re.Pattern[str], dict[int, str | None]]:
     table.update((ord(letter), word) for letter, word in _LETTERS.items())
     table.update((point, None) for first, last in _DELETED for point in range(first, last + 1))
     changed = "".join(chr(point) for point in table if point < 0x20000)
-    return re.compile(f"[{changed}\U00020000-\U0010ffff]+"), table
+    return pattern(f"[{changed}\U00020000-\U0010ffff]+"), table
 
 
-RUN = re.compile(f"[{UNSEGMENTED}]+")
+RUN = pattern(f"[{UNSEGMENTED}]+")
 """Characters of scripts without spaces, as many as stand together."""
-EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+EMOJI = pattern("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 """A character that is an emoji, or drawn like one."""
+_NOT_PLAIN = pattern("[^\x00-\u08ff\u1d00-\u2fff]")
 
-_REPEATS = re.compile("[々〻ゝヽゞヾ]")
-_SPACE = re.compile(r"\s+")
-_ACCENTS = re.compile("[\u0300-\u036f]+")
+_REPEATS = pattern("[々〻ゝヽゞヾ]")
+_SPACE = pattern(r"\s+")
+_ACCENTS = pattern("[\u0300-\u036f]+")
 
 
 def fold(text: str) -> str:
@@ -78,7 +81,20 @@ def fold(text: str) -> str:
     changed, table = _table()
     text = changed.sub(lambda match: match.group().translate(table), text)
     text = EMOJI.sub(lambda match: f" {emoji_word(match.group())} ", text)
-    return _SPACE.sub(_join, _REPEATS.sub(_repeat, text)) if RUN.search(text) else text
+    return _SPACE.sub(_join, _REPEATS.sub(_repeat, text)) if has_run(text) else text
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text has only characters of scripts that ``[^\\W_]`` splits into words, and signs.
+
+    False for scripts without spaces, and for scripts with vowel signs that are no letters to Python.
+    """
+    return text.isascii() or not _NOT_PLAIN.search(text)
+
+
+def has_run(text: str) -> bool:
+    """Return whether a text has characters of scripts without spaces."""
+    return not is_plain(text) and RUN.search(text) is not None
 
 
 def without_accents(text: str) -> str:

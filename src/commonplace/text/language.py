@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from commonplace.text import letters
+from commonplace.text.patterns import pattern
 
 __all__ = [
     "document_languages",
@@ -82,14 +83,14 @@ _OTHER_SCRIPTS = {
 }  # fmt: skip
 
 # Shapes of characters that only Japanese writes: it has neither the traditional nor the simplified form here.
-_JAPANESE = re.compile(
+_JAPANESE = pattern(
     "[気駅図売読実広検対県円続経済発変験価団囲歩毎単戦録帰権観関様応楽豊転伝悪覚軽継撃険厳鉱歯児従乗帯滞択沢鉄闘脳廃払仏辺満黙訳薬両緑塩込働枠畑辻榊峠]"
 )
 _JAPANESE_SHARE = 0.02  # the least share of them that makes a text in Han characters alone Japanese
-_SERBIAN = re.compile("[ђћЂЋ]")
+_SERBIAN = pattern("[ђћЂЋ]")
 _SERBIAN_SHARE = 0.003  # the least share of these letters in Serbian
 
-_TAG = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
+_TAG = pattern(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*")
 _SHORT_TAGS = dict(
     pair.split(":")
     for pair in """

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.text.patterns import pattern
+
 __all__ = ["WORDS", "language_in", "languages"]
 
 STEP = 20  # log-probabilities are stored in steps of 1 / STEP
@@ -32,7 +34,7 @@ _BEFORE, _AFTER = r"(?<![^\s(\[\"'«»„“”‘’¿¡—–-])", r"(?=[\s.,;
 
 def _words(letters: str) -> re.Pattern[str]:
     """Return the pattern of a word of prose; what stands in paths and code is none: ``f(x)``, ``a_b``, ``a.b``."""
-    return re.compile(rf"{_BEFORE}[{letters}]+(?:['’-][{letters}]+)*{_AFTER}")
+    return pattern(rf"{_BEFORE}[{letters}]+(?:['’-][{letters}]+)*{_AFTER}")
 
 
 WORDS = {

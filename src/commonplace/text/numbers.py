@@ -12,6 +12,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from commonplace.text.numerals import DIGITS, MYRIADS, TIMES, value_of
+from commonplace.text.patterns import pattern
 
 __all__ = ["MONTHS", "WEEKDAYS", "in_digits", "measures"]
 
@@ -56,9 +57,9 @@ def _product(number: str, scale: int) -> str:
 # --- Chinese numerals ---------------------------------------------------------------------------------------------
 
 _HAN = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
-_EAST_ASIAN = re.compile(f"[{_HAN}]")
-_BORDER = re.compile(f"(?<=[{_HAN}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{_HAN}])")
-_SEPARATORS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))(?<![\d.,]\d{4},)")
+_EAST_ASIAN = pattern(f"[{_HAN}]")
+_BORDER = pattern(f"(?<=[{_HAN}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{_HAN}])")
+_SEPARATORS = pattern(r"(?<=\d),(?=\d{3}(?!\d))(?<![\d.,]\d{4},)")
 
 _SIMPLIFIED = str.maketrans("両兩貳參陸○萬億", "两两贰叁陆〇万亿")
 _SIMPLE = "".join(DIGITS) + "両兩貳參陸○"
@@ -68,17 +69,17 @@ _COUNTED = (
     r"|点|點|时|時|分|秒|小时|小時|钟|鐘|元|块|塊|角|美元|欧元|英镑|公斤|千克|克|吨|噸|斤|米|公里|厘米|毫米|升|毫升|度|瓦|伏|巴|倍|成|届|屆|章"
     r"|节|節|页|頁|段|句|组|組|队|隊|场|場|批|份|套|双|雙|对|對|排|行|列|级|級|期|局|轮|輪|票|亩|畝|平方|立方|大|所|支|门|門|口|代|世纪|世紀|国|國)"
 )
-_NUMERAL = re.compile(
+_NUMERAL = pattern(
     rf"(?<![{_CHARACTERS}几幾数數])(?P<ordinal>第)?(?P<number>[{_CHARACTERS}]+(?:点[{_SIMPLE}]+(?![刻分十{_SIMPLE}]))?)"
     rf"(?![几幾{_CHARACTERS}])(?=(?P<counted>{_COUNTED})?)"
 )
-_PERCENT = re.compile(r"(百|千)分之\s*(\d+(?:\.\d+)?)|(?<![\d.])(\d(?:\.\d+)?)成(?![为為立功员員本交长長果就])")
-_SCALED = re.compile(
+_PERCENT = pattern(r"(百|千)分之\s*(\d+(?:\.\d+)?)|(?<![\d.])(\d(?:\.\d+)?)成(?![为為立功员員本交长長果就])")
+_SCALED = pattern(
     r"(\d+(?:\.\d+)?)\s*([十百千]?[万萬亿億兆]|[百千](?=[多余餘]?[个個名人元美公万吨]))[多余餘]?(?:(\d+)([千百])?(?!\d))?"
 )
 # 星期1: the numeral is a digit by then.
-_WEEKDAY = re.compile(r"(?:星期|礼拜|禮拜|(?<![\d一])[周週])([一二三四五六日天1-6])(?![\d个個天期年])")
-_DECADE = re.compile(r"(\d{1,2})\s*世[纪紀]\s*(\d0)\s*年代")
+_WEEKDAY = pattern(r"(?:星期|礼拜|禮拜|(?<![\d一])[周週])([一二三四五六日天1-6])(?![\d个個天期年])")
+_DECADE = pattern(r"(\d{1,2})\s*世[纪紀]\s*(\d0)\s*年代")
 
 
 def _numeral(match: re.Match[str]) -> str:
@@ -149,14 +150,12 @@ _TIES = {
 }
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _WORD = "|".join([*_ONES, *_TIES, *_SCALES])
-_ENGLISH = re.compile(
+_ENGLISH = pattern(
     rf"\b(?:a[ ](?=(?:hundred|thousand|million|billion)\b))?(?:{_WORD})(?:(?:[ -]|[ ]and[ ])(?:{_WORD}))+\b"
     rf"|\ba[ ](?:hundred|thousand|million|billion)\b",
     re.IGNORECASE,
 )
-_SCALED_ENGLISH = re.compile(
-    r"(?<![\d.,])(\d+(?:\.\d+)?)[ -](hundred|thousand|million|billion|trillion)\b", re.IGNORECASE
-)
+_SCALED_ENGLISH = pattern(r"(?<![\d.,])(\d+(?:\.\d+)?)[ -](hundred|thousand|million|billion|trillion)\b", re.IGNORECASE)
 
 
 def _english(match: re.Match[str]) -> str:
@@ -179,26 +178,26 @@ def _english(match: re.Match[str]) -> str:
 
 # --- dates and times ----------------------------------------------------------------------------------------------
 
-_DATE = re.compile(
+_DATE = pattern(
     r"(?:(?P<year>[12]\d{3})\s*[年년]\s*)?(?<![\d.])(?P<month>1[0-2]|0?[1-9])\s*[月월](?![个個])"
     r"(?:\s*(?:份|(?P<day>3[01]|[12]\d|0?[1-9])\s*[日号號일]))?"
     r"|(?<!\d)(?P<alone>[12]\d{3})\s*[年년](?!级|級)"
 )
-_ISO_DATE = re.compile(
+_ISO_DATE = pattern(
     r"(?<![\d./-])(?P<year>[12]\d{3})(?P<sign>[-/.])(?P<month>1[0-2]|0?[1-9])(?P=sign)(?P<day>3[01]|[12]\d|0?[1-9])"
     r"(?![\d/-]|\.\d)"
 )
 _HALF = "凌晨|清晨|早上|早晨|上午|中午|下午|傍晚|晚上|午前|午後|今晚|夜里|夜裡"
-_CLOCK = re.compile(
+_CLOCK = pattern(
     # 两点 may be two points: a time of day says which half of the day, or what happens then.
     rf"(?:(?P<half>{_HALF})\s*)?(?<![\d.:])(?P<hour>2[0-4]|1\d|0?\d)\s*"
     r"(?:[点點]|時(?=\d)|时(?=\d))(?:钟|鐘|整|\s*(?P<minute>[0-5]?\d)\s*分|(?P<part>半|[一1三3]刻)|(?P<bare>(?![\d之建要意])))"
     rf"|(?P<half2>{_HALF})\s*(?P<hour2>2[0-4]|1\d|0?\d):(?P<minute2>[0-5]\d)"
 )
-_CLOCK_ENGLISH = re.compile(
+_CLOCK_ENGLISH = pattern(
     r"(?<![\d.:])(?P<hour>1[0-2]|0?[1-9])(?::(?P<minute>[0-5]\d))?\s?(?P<half>[ap])\.?m\b\.?", re.IGNORECASE
 )
-_HAPPENS = re.compile("[开開关關闭閉起到至前后後准準左出]")
+_HAPPENS = pattern("[开開关關闭閉起到至前后後准準左出]")
 _LATE = frozenset("下午 傍晚 晚上 午後 今晚 夜里".split())  # noqa: SIM905
 _PARTS = {"半": 30, "一刻": 15, "1刻": 15, "三刻": 45, "3刻": 45}
 
@@ -272,7 +271,7 @@ _UNIT_OF = {
 }
 _LATIN_UNITS = sorted((word for word in _UNIT_OF if word.isascii()), key=len, reverse=True)
 _HAN_UNITS = sorted((word for word in _UNIT_OF if not word.isascii()), key=len, reverse=True)
-_MEASURE = re.compile(
+_MEASURE = pattern(
     r"(?<![\w.:])(?P<number>\d+(?:\.\d+)?)[ -]?(?:"
     rf"(?P<latin>{'|'.join(map(re.escape, _LATIN_UNITS))})(?!\w)"
     rf"|(?P<han>{'|'.join(map(re.escape, _HAN_UNITS))})(?![级級代]))",
@@ -292,7 +291,7 @@ def measures(text: str) -> frozenset[tuple[str, str]]:
     )
 
 
-_SMALL = re.compile(rf"\b(?:{'|'.join([*_ONES, *_TIES])})(?=[ -])", re.IGNORECASE)
+_SMALL = pattern(rf"\b(?:{'|'.join([*_ONES, *_TIES])})(?=[ -])", re.IGNORECASE)
 
 
 def _small(match: re.Match[str]) -> str:

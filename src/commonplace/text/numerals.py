@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 
-from commonplace.text.folding import RUN
+from commonplace.text.folding import RUN, is_plain
+from commonplace.text.patterns import pattern
 
 __all__ = ["DIGITS", "MYRIADS", "TIMES", "numbers_in_digits", "value_of"]
 
@@ -18,8 +18,8 @@ _UNITS = frozenset(
 )
 """Characters after a numeral of one character that make it a number: 三月 is March, but 三明治 is a sandwich."""
 _DATES = frozenset("月日号点时章节页卷期")  # 一月 is January, but 一个 is often only *a*
-_NUMERAL = re.compile(f"[{''.join([*DIGITS, *TIMES, *MYRIADS])}]+")
-_ARABIC = re.compile(r"(\d(?:\d{0,2}(?:,\d{3})+|\d*(?:\.\d+)?))([百千]?[万亿])?")
+_NUMERAL = pattern(f"[{''.join([*DIGITS, *TIMES, *MYRIADS])}]+")
+_ARABIC = pattern(r"(\d(?:\d{0,2}(?:,\d{3})+|\d*(?:\.\d+)?))([百千]?[万亿])?")
 
 
 def numbers_in_digits(text: str) -> list[str]:
@@ -29,7 +29,7 @@ def numbers_in_digits(text: str) -> list[str]:
     left out, such as those in 万一 and 三明治.
     """
     numbers = []
-    for match in _NUMERAL.finditer(text):
+    for match in () if is_plain(text) else _NUMERAL.finditer(text):
         numeral, start, end = match.group(), match.start(), match.end()
         after = text[end : end + 1]
         if len(numeral) > 1:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from string import ascii_lowercase
 
 from commonplace.text.dates import dates
 from commonplace.text.folding import RUN, fold, without_accents
+from commonplace.text.patterns import pattern
 from commonplace.text.stop_words import STOP_WORDS
 from commonplace.text.tokens import REQUESTS, tokens
 
@@ -21,11 +21,11 @@ MIN_CODE, MAX_CODE = 4, 18  # letters and digits of a code or number that may be
 LONGEST = 40  # that is cut into equal groups only, such as the number of an account
 EQUAL = (2, 3, 4, 5)  # letters and digits of equal groups
 MAX_CUTS = 3  # groups of a code, less one
-_WORD = re.compile(rf"(?<![^\W_])[^\W\d_]{{{MIN_LETTERS},}}(?![^\W_])")
-_JOINED = re.compile(r"(?<![^\W_])[^\W\d_]+(?:[-'’][^\W\d_]+)+(?![^\W_])")
-_PAIR = re.compile(r"(?<![^\W_])(?=([^\W\d_]+ [^\W\d_]+)(?![^\W_]))")  # data base
+_WORD = pattern(rf"(?<![^\W_])[^\W\d_]{{{MIN_LETTERS},}}(?![^\W_])")
+_JOINED = pattern(r"(?<![^\W_])[^\W\d_]+(?:[-'’][^\W\d_]+)+(?![^\W_])")
+_PAIR = pattern(r"(?<![^\W_])(?=([^\W\d_]+ [^\W\d_]+)(?![^\W_]))")  # data base
 _GROUP = r"(?=[^\W_]*\d)[^\W_]+"
-_CODE = re.compile(
+_CODE = pattern(
     rf"(?:(?<![^\W_])[^\W\d_]{{1,4}}[-_./ ](?=\d)|\+|(?<![^\W_])){_GROUP}"
     rf"(?:[-_./ ()]{{1,3}}{_GROUP}|[-_/][^\W\d_]{{1,3}})*(?![^\W_])"
 )
@@ -44,8 +44,8 @@ def doubtful(query: str) -> Iterator[str]:
         if not dates(code):
             yield code
     rest = _CODE.sub(lambda match: " " * len(match[0]), query)
-    for pattern in (_JOINED, _WORD, _PAIR):
-        for part in pattern.findall(rest):
+    for form in (_JOINED, _WORD, _PAIR):
+        for part in form.findall(rest):
             if not RUN.search(part) and not _ONLY_ASKING.intersection(part.lower().split()):
                 yield part
 

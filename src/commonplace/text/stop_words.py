@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from commonplace.text.folding import is_plain
+from commonplace.text.patterns import pattern
 
 __all__ = ["STOP_WORDS", "without_question_words"]
 
@@ -30,9 +31,9 @@ _KOREAN = (
     r"(?<![가-힣])(?:무엇|무슨|언제|어디|누구|누가|어떤|어떻게|얼마|몇|왜)(?:입니까|인가요?|[은는이가을를의로에서]*)(?![가-힣])",
     r"(?:입니까|습니까|인가요|나요|까요)(?=\W*$)|알려\s?주세요",
 )
-_ASKS = re.compile("|".join([*_CHINESE, *_JAPANESE, *_KOREAN]))
+_ASKS = pattern("|".join([*_CHINESE, *_JAPANESE, *_KOREAN]))
 
 
 def without_question_words(text: str) -> str:
     """Return a folded question with line ends in place of its Chinese, Japanese and Korean question words."""
-    return text if text.isascii() else _ASKS.sub("\n", text)
+    return text if is_plain(text) else _ASKS.sub("\n", text)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
 from commonplace.text.dates import dates, spellings
-from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold, without_accents
+from commonplace.text.folding import EMOJI, RUN, UNSEGMENTED, emoji_word, fold, has_run, is_plain, without_accents
 from commonplace.text.numerals import numbers_in_digits
+from commonplace.text.patterns import pattern
 from commonplace.text.stop_words import STOP_WORDS, without_question_words
 
 __all__ = [
@@ -32,37 +34,44 @@ __all__ = [
 
 STEM = 6  # letters of a word that are compared
 
-# Vowel signs, which belong to words but not to Python's \w: those of Hindi, Tibetan and other Indic scripts.
-_SIGNS = "".join(
-    chr(point)
-    for first, last in ((0x900, 0x1000), (0x1700, 0x1AB0), (0x1B00, 0x1D00), (0xA800, 0xAC00))
-    for point in range(first, last)
-    if unicodedata.category(chr(point)) in ("Mn", "Mc")
-)
-_WORD = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{_SIGNS}])+")
+_PLAIN = pattern(r"[^\W_]+")
+"""The words and the tokens of a text for which ``is_plain()``."""
 REQUESTS = frozenset(
     """about anything called concerning details document documents everything file files find folder get give info
     information look mention mentioned mentions named open page please regarding said say says search show something
     tell""".split()  # noqa: SIM905
 )
 """Words with which people ask for something that is written somewhere. They need not stand beside it."""
-_SPACED = re.compile(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
+_SPACED = pattern(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
 """Characters with spaces between all of them, as in headings and forms: 目　录."""
-_LONE = re.compile(
+_LONE = pattern(
     "(?<![一-鿿])[一-鿿](?=[ぁ-ヿ])|(?<=[ぁ-ヿ])[一-鿿](?![一-鿿])"
     "|(?<![가-힣])[가-힣](?=[은는이가을를의에로와과도만](?![가-힣]))"
 )
 """Words of one character beside kana or a Korean particle, with which their pairs change: 猫 in 猫の, 물 in 물을."""
 
 
-_CODE = re.compile(r"[^\W_](?:[\w'’]|[-./\\:@+#](?=\w))*[^\W_]")
+_CODE = pattern(r"[^\W_](?:[\w'’]|[-./\\:@+#](?=\w))*[^\W_]")
 """A word with the signs inside it. It is a code if it has a digit and a sign, or a sign that words do not have."""
-_SIGN = re.compile(r"[./\\:@+#_]|\d.*-|-.*\d")
-_QUOTED = re.compile('["“”„«»「『]([^"“”„«»「」『』]{1,200})["“”«»」』]')
-_POSSESSIVE = re.compile(r"(?<=\w)['’]s\b")
-_TOKEN = re.compile(f"(?:[^\\W_]|[{_SIGNS}])+")
-_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_SIGN = pattern(r"[./\\:@+#_]|\d.*-|-.*\d")
+_QUOTED = pattern('["“”„«»「『]([^"“”„«»「」『』]{1,200})["“”«»」』]')
+_POSSESSIVE = pattern(r"(?<=\w)['’]s\b")
+_PARTS = pattern(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 """The words of a name without spaces: Report and 2024 in Report2024."""
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return the patterns of a word, whose group 1 is a run without spaces, and of a token, in any text."""
+    # Vowel signs, which belong to words but not to Python's \w: those of Hindi, Tibetan and other Indic scripts.
+    signs = "".join(
+        chr(point)
+        for first, last in ((0x900, 0x1000), (0x1700, 0x1AB0), (0x1B00, 0x1D00), (0xA800, 0xAC00))
+        for point in range(first, last)
+        if unicodedata.category(chr(point)) in ("Mn", "Mc")
+    )
+    word = re.compile(f"([{UNSEGMENTED}]+)|(?:[^\\W_{UNSEGMENTED}]|[{signs}])+")
+    return word, re.compile(f"(?:[^\\W_]|[{signs}])+")
 
 
 def _pairs(run: str) -> list[str]:
@@ -70,16 +79,23 @@ def _pairs(run: str) -> list[str]:
     return [run[i : i + 2] for i in range(len(run))]
 
 
+def _words_in(text: str) -> Iterator[re.Match[str]]:
+    """Yield the matches of the runs without spaces and of the other words."""
+    return (_PLAIN if is_plain(text) else _patterns()[0]).finditer(text)
+
+
 def _split(text: str) -> tuple[list[str], list[str], list[str]]:
     """Return the runs without spaces, the other words, and their joints.
 
     A joint is a word with the first character of the run that follows it: 3月 in *3 月 5 日*, C语 in C语言.
     """
+    if is_plain(text):
+        return [], _PLAIN.findall(text), []
     runs: list[str] = []
     words: list[str] = []
     joints: list[str] = []
     end = -2  # of the last word
-    for match in _WORD.finditer(text):
+    for match in _words_in(text):
         if match[1] is None:
             words.append(match[0])
             end = match.end()
@@ -94,7 +110,7 @@ def _split(text: str) -> tuple[list[str], list[str], list[str]]:
 def index_words(text: str) -> str:
     """Return ``text`` as input of the lexical index: folded, with runs without spaces split into pairs."""
     text = fold(text).replace("\x00", " ")
-    if text.isascii() or not RUN.search(text):
+    if not has_run(text):
         return text
     text = _SPACED.sub(_unspaced, text)
     runs, words, joints = _split(text)
@@ -108,23 +124,23 @@ def _unspaced(match: re.Match[str]) -> str:
 
 def is_unsegmented(word: str) -> bool:
     """Return whether a word is a run, a pair or a character of a script without spaces."""
-    return RUN.fullmatch(word) is not None
+    return not is_plain(word) and RUN.fullmatch(word) is not None
 
 
 def tokens(text: str) -> list[str]:
     """Return the runs of letters and digits of ``text``, as the lexical index splits it."""
-    return _TOKEN.findall(text)
+    return (_PLAIN if is_plain(text) else _patterns()[1]).findall(text)
 
 
 def path_words(path: str) -> str:
     """Return a path as input of the lexical index: its words, then the parts of words such as *MyReport2024*."""
-    parts = [part for word in _WORD.finditer(path) for part in _PARTS.findall(word[0]) if part != word[0]]
+    parts = [part for word in _words_in(path) for part in _PARTS.findall(word[0]) if part != word[0]]
     return " ".join([index_words(path), *parts])
 
 
 def quotations(query: str) -> list[str]:
     """Return what stands between quotation marks in ``query``."""
-    return [quoted for quoted in _QUOTED.findall(fold(query)) if _WORD.search(quoted)]
+    return [quoted for quoted in _QUOTED.findall(fold(query)) if any(_words_in(quoted))]
 
 
 def query_words(query: str) -> list[str]:
@@ -155,7 +171,7 @@ def _phrases(query: str) -> list[str]:
     text = fold(query)
     texts = [*quotations(text), *(match[0] for match in _CODE.finditer(text) if _SIGN.search(match[0]))]
     texts += [spelling for day in sorted(dates(text), key=str) for spelling in spellings(day)]
-    words = [tokens(text) for text in texts if not RUN.search(text)]
+    words = [tokens(text) for text in texts if not has_run(text)]
     return list(dict.fromkeys(f'"{" ".join(phrase)}"' for phrase in words if len(phrase) > 1))
 
 
@@ -163,14 +179,14 @@ def _single_words(query: str) -> list[str]:
     """Return the FTS5 phrases of the content words of ``query``."""
     text = _POSSESSIVE.sub("", fold(query))
     rest = without_question_words(text)
-    text = rest if _WORD.search(rest) else text
+    text = rest if any(_words_in(rest)) else text
     runs, words, joints = _split(text)
     counted = {joint[-1] for joint in joints if joint[0].isdigit()}  # 月 of 3月 alone says nothing
     phrases = [f'"{pair}"' for run in runs for pair in _pairs(run)[:-1]]
     single = [run for run in runs if len(run) == 1 and run not in counted]
-    phrases += [f'"{character}"*' for character in (*single, *_LONE.findall(text))]
+    phrases += [f'"{character}"*' for character in (*single, *(_LONE.findall(text) if runs else ()))]
     phrases += [f'"{word}"' for word in (*joints, *numbers_in_digits(text))]
-    emoji = {emoji_word(sign): sign for sign in EMOJI.findall(query)}
+    emoji = {} if query.isascii() else {emoji_word(sign): sign for sign in EMOJI.findall(query)}
     if not runs and emoji.keys() >= set(words):  # nothing else is asked: a pizza is "slice of pizza"
         words += [part for word in words for part in unicodedata.name(emoji[word], "").lower().split()]
     content = [word for word in words if word.lower() not in STOP_WORDS]
@@ -178,7 +194,7 @@ def _single_words(query: str) -> list[str]:
     return list(dict.fromkeys(phrases))
 
 
-_STARTS = re.compile(r"(?:^|[.!?:]\s+)[\"'(]*\Z")
+_STARTS = pattern(r"(?:^|[.!?:]\s+)[\"'(]*\Z")
 """Matches what stands before the first word of a sentence."""
 
 
@@ -187,8 +203,8 @@ def names(query: str) -> frozenset[str]:
     text = fold(query)
     specific = [
         match[0]
-        for match in _WORD.finditer(text)
-        if match[1] is None
+        for match in _words_in(text)
+        if not has_run(match[0])
         and (
             any(map(str.isdigit, match[0]))
             or ("A" <= match[0][0] <= "Z" and not _STARTS.search(text, 0, match.start()))

@@ -7,7 +7,7 @@ from functools import lru_cache
 from commonplace.text.folding import fold, without_accents
 from commonplace.text.tokens import is_unsegmented, tokens
 
-__all__ = ["WrittenWords"]
+__all__ = ["WrittenWords", "written_words"]
 
 INFLECTED = 0.8  # how much a word counts that stands there in another form, such as *Normans* for *Norman*
 MIN_STEM, MAX_ENDING = 4, 3  # letters that two forms of a word share at least, and by which they differ at most
@@ -38,6 +38,12 @@ class WrittenWords:
                 return INFLECTED
             start = self._words.find(f" {stem}", end)
         return 0.0
+
+
+@lru_cache(1024)  # queries of one collection look at the same passages again and again
+def written_words(text: str) -> WrittenWords:
+    """Return a text in which phrases are looked up."""
+    return WrittenWords(text)
 
 
 @lru_cache(256)  # a query's phrases are looked up in many texts

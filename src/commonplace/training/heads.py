@@ -25,7 +25,7 @@ try:
     from torch.nn import functional as F
 except ImportError as problem:
     raise TrainingError(
-        _("training needs PyTorch ({name} is not installed): install commonplace with the extra train").format(
+        _("training needs PyTorch ({name} is not installed): run `pip install 'commonplace-rag[train]'`").format(
             name=problem.name
         )
     ) from problem

@@ -29,8 +29,8 @@ try:
 except ImportError as problem:
     raise TrainingError(
         _(
-            "fine-tuning needs PyTorch and accelerate ({name} is not installed): install commonplace with the "
-            "extra train"
+            "fine-tuning needs PyTorch and accelerate ({name} is not installed): run "
+            "`pip install 'commonplace-rag[train]'`"
         ).format(name=problem.name)
     ) from problem
 

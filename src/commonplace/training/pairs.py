@@ -382,8 +382,8 @@ def _dataset(name: str, folder: Path | None, into: Path) -> Iterator[_Row]:
     except ImportError as problem:
         raise TrainingError(
             _(
-                "there is no file or folder {name}, and hub datasets need the library datasets: install "
-                "commonplace with the extra train"
+                "there is no file or folder {name}, and hub datasets need the library datasets: run "
+                "`pip install 'commonplace-rag[train]'`"
             ).format(name=printable(name))
         ) from problem
     try:

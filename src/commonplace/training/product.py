@@ -28,7 +28,7 @@ try:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as problem:
-    raise TrainingError(_("training needs the library onnx: install commonplace with the extra train")) from problem
+    raise TrainingError(_("training needs the library onnx: run `pip install 'commonplace-rag[train]'`")) from problem
 
 __all__ = [
     *("Held", "Maps", "card", "components", "copy_towers", "head_graph", "measured", "model_folder", "save", "seal"),

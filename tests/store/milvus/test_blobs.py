@@ -225,7 +225,7 @@ def test_a_missing_fsspec_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_p
     for name in [name for name in sys.modules if name.partition(".")[0] == "fsspec"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(CollectionError, match="with the extra milvus"):
+    with pytest.raises(CollectionError, match=r"run `pip install 'commonplace-rag\[milvus\]'`"):
         Blobs.open("s3://bucket")
     Blobs.open(str(tmp_path)).put("pictures", "aa", b"x")  # a folder needs nothing
 

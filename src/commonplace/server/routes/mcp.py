@@ -57,7 +57,7 @@ class Endpoint:
         manager = getattr(request.app.state, "mcp", None)
         try:
             if manager is None:
-                raise NotFound(_("there is no /mcp here: install commonplace with the extra mcp"))
+                raise NotFound(_("there is no /mcp here: run `pip install 'commonplace-rag[mcp]'`"))
             request.state.mcp_key = key_of(request)
         except Problem as problem:
             await error_response(scope["path"], problem_of(problem), problem.headers)(scope, receive, send)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from commonplace import __version__
 from commonplace.collection import Collection
 from commonplace.i18n import _
 from commonplace.server.access import View, key_of, needs, state_of
@@ -39,7 +39,7 @@ def status(request: Request) -> StatusOut:
     key, state = key_of(request), state_of(request)
     names = state.library.names()
     return StatusOut(
-        version=version("commonplace"),
+        version=__version__,
         ready=True,
         collections=sum(key.allows("read", name) for name in names),
         generator="extractive" if state.library.generator is None else type(state.library.generator).__name__,

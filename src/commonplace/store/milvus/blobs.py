@@ -331,7 +331,7 @@ def _check_protocol(protocol: str) -> None:
         from fsspec.registry import known_implementations, registry
     except ImportError:
         raise CollectionError(
-            _("blobs in a bucket need the extra milvus: install commonplace with the extra milvus")
+            _("blobs in a bucket need the extra milvus: run `pip install 'commonplace-rag[milvus]'`")
         ) from None
     if protocol not in known_implementations and protocol not in registry:
         raise CollectionError(

@@ -89,7 +89,7 @@ def client_class() -> Any:
             import dotenv
         except ImportError:
             raise CollectionError(
-                _("a Milvus collection needs the extra milvus: install commonplace with the extra milvus")
+                _("a Milvus collection needs the extra milvus: run `pip install 'commonplace-rag[milvus]'`")
             ) from None
         original = dotenv.load_dotenv
         dotenv.load_dotenv = lambda *_, **__: False
@@ -97,7 +97,7 @@ def client_class() -> Any:
             from pymilvus import MilvusClient
         except ImportError:
             raise CollectionError(
-                _("a Milvus collection needs the extra milvus: install commonplace with the extra milvus")
+                _("a Milvus collection needs the extra milvus: run `pip install 'commonplace-rag[milvus]'`")
             ) from None
         finally:
             dotenv.load_dotenv = original

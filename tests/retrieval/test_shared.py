@@ -1,0 +1,109 @@
+"""Searches of one call share what they read, and keep nothing after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import commonplace as cp
+from commonplace.retrieval import shared as module
+from commonplace.retrieval import shared_reads
+from commonplace.types import Filter, Item
+
+TEXTS = {
+    "seal": "The blue seal is at pump 3.",
+    "cart": "A red cart stands in the yard.",
+    "boat": "A boat with a blue sail.",
+    "dog": "The dog sleeps beside the pump.",
+}
+
+
+@pytest.fixture
+def kb(tmp_path: Path) -> Any:
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(*(cp.Record(text, id=name) for name, text in TEXTS.items()))
+        yield kb
+
+
+def ids(kb: cp.Collection) -> list[str]:
+    return [item.id for document in kb for item in kb.items(document)]
+
+
+def test_what_was_read_of_an_item_is_not_read_again(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = kb.store.items
+
+    def items(wanted: Sequence[str]) -> dict[str, Item]:
+        asked.extend(wanted)
+        return read(wanted)
+
+    monkeypatch.setattr(kb.store, "items", items)
+    kb.search(["blue seal", "blue sail", "the pump", "red cart"])
+    assert asked and len(asked) == len(set(asked)) <= len(TEXTS)
+
+
+def test_shared_reads_give_what_the_store_gives(kb: cp.Collection) -> None:
+    store, every = kb.store, ids(kb)
+    with shared_reads(store) as shared:
+        for wanted in (every[:2], every[1:], ["none", *every], [], every):
+            assert shared.items(wanted) == store.items(wanted)
+            assert shared.views(wanted) == store.views(wanted)
+            for partition in ("text", "image"):
+                assert np.array_equal(shared.vectors(partition, wanted), store.vectors(partition, wanted))
+        assert shared.count() == len(every) and shared.count(Filter(modality="image")) == 0
+        with shared_reads(shared) as nested:
+            assert nested is shared
+
+
+def test_more_than_is_kept_is_read_again(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST", 1)
+    every = ids(kb)
+    with shared_reads(kb.store) as shared:
+        for wanted in (every[:1], every, every[2:]):
+            assert shared.items(wanted) == kb.store.items(wanted)
+        kept = vars(shared)["_items"]
+        assert list(kept) == every[:1]
+
+
+def test_the_searches_of_a_call_see_one_state_and_the_next_call_the_new_one(kb: cp.Collection, tmp_path: Path) -> None:
+    with cp.open(tmp_path / "kb") as other, shared_reads(kb.store) as shared:
+        before = shared.count()
+        other.add(cp.Record("A blue seal on the ice.", id="ice"))
+        other.remove("seal")
+        assert shared.count(Filter(modality="text")) == before  # not kept: counted in the same state
+        assert len(shared.items(ids(kb))) == before
+    assert {hit.item.document.id for hit in kb.search("blue seal")} >= {"ice"}
+    assert "seal" not in {hit.item.document.id for hit in kb.search(["blue seal", "a boat"])[0]}
+
+
+def test_a_search_after_a_change_by_this_process_is_not_of_the_old_state(kb: cp.Collection) -> None:
+    kb.search(["blue seal", "red cart"])
+    kb.add(cp.Record("The green seal is at pump 4.", id="seal"))
+    (first, second) = kb.search(["green seal", "red cart"])
+    assert first[0].item.text == "The green seal is at pump 4." and second[0].item.document.id == "cart"
+
+
+def test_a_list_of_words_finds_what_each_finds_alone(kb: cp.Collection) -> None:
+    queries = ["blue seal", "boat", "the dog and the pump", "cart"]
+    for query, hits in zip(queries, kb.search(queries), strict=True):
+        alone = kb.search(query)
+        assert [hit.item.id for hit in hits] == [hit.item.id for hit in alone]
+        assert [hit.score for hit in hits] == pytest.approx([hit.score for hit in alone], abs=1e-4)
+
+
+def test_a_reranker_may_write_to_the_collection(kb: cp.Collection) -> None:
+    class Noting:
+        name, depth, share = "noting", 5, 0.5
+
+        def reads(self, query: str) -> bool:
+            return True
+
+        def scores(self, query: str, texts: Sequence[str]) -> np.ndarray:
+            kb.add(cp.Record(f"Read for {query}.", id="note"))  # not within a read transaction of this thread
+            return np.arange(len(texts), dtype=np.float32)
+
+    assert kb.search("blue seal", rerank=Noting()) and kb.get("note") is not None
