@@ -90,8 +90,6 @@ class Collection:
         """Close the store."""
         self.store.close()
 
-    # --- adding and removing -----------------------------------------------------------------------------------
-
     def add(
         self,
         *sources: Source | Iterable[Source],
@@ -129,8 +127,6 @@ class Collection:
         that matches none, and for ``missing`` on a server. Raises QueryError for an empty name.
         """
         return remove(self._session.parts, names, missing)
-
-    # --- searching and answering -------------------------------------------------------------------------------
 
     @overload
     def search(  # type: ignore[overload-overlap]  # a string is a sequence of strings, too
@@ -260,8 +256,6 @@ class Collection:
         """
         return embed_images(self.space, images)
 
-    # --- labels and ranking ------------------------------------------------------------------------------------
-
     def label(self, text: str | None, item: str, good: bool, *, image: str | os.PathLike[str] | None = None) -> None:
         """Store whether the item with this id answers a query in words, a picture (its path), or both.
 
@@ -284,8 +278,6 @@ class Collection:
     @ranking.setter
     def ranking(self, ranking: Ranking | None) -> None:
         self.store.set_setting(RANKING, None if ranking is None else ranking.json())
-
-    # --- what the collection holds -----------------------------------------------------------------------------
 
     def documents(
         self, *names: Path | str, missing: bool = False, failed: bool = False, where: Where | None = None

@@ -74,7 +74,7 @@ class FolderWatch:
     ) -> None:
         if importlib.util.find_spec("watchfiles") is None:
             raise CommonplaceError(
-                _("watching folders needs the extra watch: install commonplace with the extra watch")
+                _("watching folders needs the extra watch: run `pip install 'commonplace-rag[watch]'`")
             )
         self._folders = list(folders)
         self._excluded = [*excluded]

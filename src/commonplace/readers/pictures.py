@@ -312,7 +312,7 @@ def _open(data: bytes, max_pixels: int) -> Image:
         plugin = getattr(importlib.import_module(module), name)
     except ImportError:
         raise ReadError(
-            _("a HEIC picture, which needs the extra heic: install commonplace with the extra heic, and add it again")
+            _("a HEIC picture, which needs the extra heic: run `pip install 'commonplace-rag[heic]'`, and add it again")
         ) from None
     image: Image = plugin(io.BytesIO(data))
     return image
