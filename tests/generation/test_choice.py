@@ -81,6 +81,48 @@ def test_numbered_steps_come_before_remarks(club: cp.Collection) -> None:
     assert "Take off the mast." in steps and "Lift it slowly." in steps
 
 
+def test_how_to_do_something_is_answered_by_the_section_that_has_the_command(tmp_path: Path) -> None:
+    manual = """# Orrery
+
+## Move an orrery
+
+### Write the catalogue of the tin to a file
+
+1. Open the tin with the catalogue.
+2. Export what you need of it to a file.
+3. Close the tin.
+
+## Export a catalogue
+
+The whole catalogue is written to one file.
+
+```
+orrery dump NAME PLACE
+```
+
+## Dim the lamps
+
+A dim lamp lasts longer. Lamps are dimmed one by one, and the lamps of the sun come last.
+
+### Lamps one by one
+
+```
+orrery lamp 3 --dim
+```
+"""
+    (tmp_path / "manual.md").write_text(manual, encoding="utf-8")
+    kb = cp.open(tmp_path / "kb")
+    kb.add(tmp_path / "manual.md", progress=False)
+    assert "orrery dump NAME PLACE" in answer(kb, "how do I export a catalogue to a file?")
+    assert "orrery lamp 3 --dim" in answer(kb, "how do I dim the lamps?")
+
+
+def test_an_amount_is_no_thing_with_a_number(tmp_path: Path) -> None:
+    kb = cp.open(tmp_path / "kb")
+    kb.add(cp.Record("The lake of Holmvik was made by a meteor about 40 million years ago."), progress=False)
+    assert "meteor" in answer(kb, "What event happened 40 million years ago at Holmvik?")
+
+
 def test_a_quoted_phrase_of_common_words_is_quoted(club: cp.Collection) -> None:
     assert "Nobody stands below the boat." in answer(club, '"below the boat"')
 

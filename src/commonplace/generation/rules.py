@@ -45,7 +45,10 @@ _SECTION = re.compile(
 )
 _NUMBERED = re.compile(
     r"(?P<thing>[^\W\d_]{3,})[ :_-]{1,2}(?P<first>\d{1,3})(?:\s?(?:to|and|bis|und|[-–])\s?(?P<last>\d{1,3}))?"
-    r"(?![\w.,:/-]?\d|[\w%°€£$]| (?:%|percent\b|(?:second|minute|hour|day|week|month|year|degree|people|person)s?\b))"
+    r"(?![\w.,:/-]?\d|[\w%°€£$]|-[^\W\d_]"
+    r"| (?i:%|(?:percent|people|[mbtr]+illion(?:en)?|thousand|hundred|k?m|[km]?g"
+    r"|(?:second|minute|hour|day|week|month|year|degree|person|time|point|met(?:er|re)|kilomet(?:er|re)|mile|pound"
+    r"|dollar|euro|jahr|tag|stunde)[esn]{0,2})\b))"
 )
 _DECIDE = re.compile(
     r"\b(?:decided?|decisions?|agreed?|resolved?|beschlossen|vereinbart)\b|决定|決定|同意", re.IGNORECASE
