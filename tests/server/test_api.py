@@ -61,6 +61,17 @@ def test_a_search_by_a_picture_finds_it_and_shows_it(client: Client) -> None:
     assert page.headers["content-type"] == "image/png"
 
 
+def test_json_that_the_client_has_is_not_sent_again(growing: Client) -> None:
+    record = {"id": "note", "text": "The lamp in the yard is broken. " * 60}
+    answers = [growing.get("/v1/collections/new/documents", headers={"If-None-Match": 'W/"other"'})]
+    assert answers[0].status_code == 200 and answers[0].headers["etag"].startswith('W/"')
+    again = growing.get("/v1/collections/new/documents", headers={"If-None-Match": answers[0].headers["etag"]})
+    assert again.status_code == 304 and not again.content
+    finished(growing, growing.post("/v1/collections/new/records", json={"records": [record]}).json())
+    changed = growing.get("/v1/collections/new/documents", headers={"If-None-Match": answers[0].headers["etag"]})
+    assert changed.status_code == 200 and changed.json()["total"] == 1
+
+
 def test_more_like_an_item_and_not_like_it(client: Client) -> None:
     hits = client.post(f"{PLANT}/search", json={"query": "boat", "modality": "image"}).json()["hits"]
     like = client.post(f"{PLANT}/search", json={"like": hits[0]["id"], "k": 1}).json()["hits"]

@@ -52,7 +52,7 @@ SENTENCES_WORDS = 3  # the same without vectors
 PASSAGES = 8  # passages whose sentences are read
 DIVERSITY = 0.3
 """The share of a sentence's score that similarity to the chosen sentences takes away (Carbonell and Goldstein 1998)."""
-MIN_PROBABILITY = 0.1  # of answering, below which a sentence is not quoted
+MIN_PROBABILITY = 0.08  # of answering, below which a sentence is not quoted
 MIN_PROBABILITY_PART = 0.06  # the same for a part of a question
 MIN_PROBABILITY_LONG, LONG_QUESTION = 0.05, 7
 """The same for a question of so many content words: no sentence has them all. On Cranfield dev it answers 93% of such

@@ -13,7 +13,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from commonplace import __version__
 from commonplace.server import problems
-from commonplace.server.guards import BodyLimit, Gate, HostGuard, Metrics, RateLimit, RequestLog
+from commonplace.server.guards import BodyLimit, EntityTags, Gate, HostGuard, Metrics, RateLimit, RequestLog
 from commonplace.server.keys import KeyFile
 from commonplace.server.library import Library
 from commonplace.server.links import Signer
@@ -85,6 +85,7 @@ def create_app(
     problems.install(app)
     for router in (server.router, documents.router, questions.router, openai_router, mcp.router, page_router):
         app.include_router(router)
+    app.add_middleware(EntityTags)
     app.add_middleware(GZipMiddleware, minimum_size=1024)
     app.add_middleware(BodyLimit, settings=settings)
     if settings.origins:

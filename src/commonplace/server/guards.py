@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
@@ -22,7 +23,7 @@ from commonplace.i18n import _
 from commonplace.server.problems import Busy, Throttled, TooLarge, error_response, problem_of
 from commonplace.server.settings import ServerSettings
 
-__all__ = ["BodyLimit", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
+__all__ = ["BodyLimit", "EntityTags", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -107,6 +108,51 @@ class BodyLimit:
             return message
 
         await self._app(scope, counted, send)
+
+
+class EntityTags:
+    """Gives JSON that was asked for with GET an entity tag, and answers 304 where the client has that JSON already.
+
+    The tag is weak: the same JSON may be compressed or not.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        known = dict(scope["headers"]).get(b"if-none-match", b"")
+        start: Message | None = None
+        body = b""
+
+        async def tagged(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start" and _is_plain_json(message):
+                start = message
+                return
+            if start is None:
+                await send(message)
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            tag = b'W/"' + hashlib.blake2b(body, digest_size=10).hexdigest().encode() + b'"'
+            headers = [*start["headers"], (b"etag", tag), (b"cache-control", b"private, no-cache")]
+            if tag in known:
+                start["status"], body = 304, b""
+                headers = [pair for pair in headers if pair[0] not in (b"content-length", b"content-type")]
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, tagged)
+
+
+def _is_plain_json(start: Message) -> bool:
+    headers = dict(start["headers"])
+    is_json = headers.get(b"content-type", b"").startswith(b"application/json")
+    return start["status"] == 200 and is_json and b"etag" not in headers and b"cache-control" not in headers
 
 
 class RequestLog:
