@@ -70,7 +70,7 @@ def test_invalid_plot_options_are_refused(
     with pytest.raises(QueryError, match="sample is 0"):
         plot(run, tmp_path, sample=0)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(CommonplaceError, match="the extra eval"):
+    with pytest.raises(CommonplaceError, match=r"commonplace-rag\[eval\]"):
         plot(run, tmp_path)
 
 

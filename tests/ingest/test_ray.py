@@ -60,7 +60,7 @@ takes_long = pytest.mark.skipif(os.environ.get("COMMONPLACE_LONG") != "1", reaso
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Two nodes with one processor each, on which a plug-in reader for .wav does what bad files do to parsers.
+    """Two nodes with one processor each, on which a plug-in reader for .dvi does what bad files do to parsers.
 
     A package there adds the file system ``shelf://``.
     """
@@ -70,7 +70,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     info = site / "evil-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-    entries = "[commonplace.readers]\naudio/x-wav = evil:read_wav\n[fsspec.specs]\nshelf = shelf:Shelf\n"
+    entries = "[commonplace.readers]\napplication/x-dvi = evil:read_dvi\n[fsspec.specs]\nshelf = shelf:Shelf\n"
     (info / "entry_points.txt").write_text(entries)
     (site / "evil.py").write_text(EVIL)
     (site / "shelf.py").write_text(SHELF)
@@ -120,7 +120,7 @@ def test_the_result_is_that_of_a_plain_add(cluster: Any, tmp_path: Path) -> None
     for number, colour in enumerate(("red", "green", "blue")):
         Image.new("RGB", (80, 60), colour).save(folder / f"{number}.png")
     (folder / "bad.pdf").write_bytes(b"%PDF-1.7 nothing")
-    (folder / "crash.wav").write_text("segv")
+    (folder / "crash.dvi").write_text("segv")
     shelf = notes(tmp_path / "shelf", 5)
     sources = [
         str(folder),

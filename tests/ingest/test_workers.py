@@ -26,12 +26,12 @@ from tests.conftest import data
 PACKAGE = Path(commonplace.__file__).parent
 OPTIONS = ReadOptions(str(PACKAGE / "bundles" / "minilm-lite0" / "tokenizer.json"), 256)
 
-# A reader that does on purpose what parsers do on bad bytes; installed as a plug-in for .wav, as pip would.
+# A reader that does on purpose what parsers do on bad bytes; installed as a plug-in for .dvi, as pip would.
 EVIL = """
 import ctypes, os, sys, time
 from commonplace.readers import TextBlock
 
-def read_wav(file):
+def read_dvi(file):
     order = file.data.decode().split()
     if order[0] == "after":
         for number in range(int(order[1])):
@@ -64,7 +64,7 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     info = site / "evil-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[commonplace.readers]\naudio/x-wav = evil:read_wav\n")
+    (info / "entry_points.txt").write_text("[commonplace.readers]\napplication/x-dvi = evil:read_dvi\n")
     (site / "evil.py").write_text(EVIL)
     monkeypatch.syspath_prepend(str(site))
     formats._plugins.cache_clear()
@@ -77,7 +77,7 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def sources(folder: Path, *orders: str) -> list[Source]:
     file_sources = []
     for number, order in enumerate(orders):
-        path = folder / f"{number:03}.wav"
+        path = folder / f"{number:03}.dvi"
         path.write_text(order)
         file_sources.append(Source(path, folder))
     return file_sources
@@ -300,7 +300,7 @@ def script(folder: Path, body: str) -> str:
         "from pathlib import Path\n"
         "from commonplace.ingest.walk import Source\nfrom commonplace.ingest.workers import Pool\n"
         f"from commonplace.readers import ReadOptions\noptions = {OPTIONS!r}\nfolder = Path({str(folder)!r})\n"
-        "file_sources = [Source(path, folder) for path in sorted(folder.glob('*.wav'))]\n" + textwrap.dedent(body)
+        "file_sources = [Source(path, folder) for path in sorted(folder.glob('*.dvi'))]\n" + textwrap.dedent(body)
     )
     return str(path)
 

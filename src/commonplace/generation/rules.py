@@ -132,13 +132,17 @@ def _by_code(
         candidate.sentence.row is not None and wanted <= codes(candidate.sentence.text) for candidate in candidates
     ]
     likely = np.where(is_row, np.maximum(likely, LOOKED_UP), likely)
-    headed = [wanted <= codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
+    in_heading = [codes(hits[candidate.sentence.hit].item.title or "") for candidate in candidates]
+    headed = [wanted <= of_heading for of_heading in in_heading]
     likely = np.where(headed, np.maximum(likely, HEADED), likely)
     contains = {n: bool(wanted & codes(text)) for n, text in written.items()}
     of_document = {hits[n].item.document.id for n, has_code in contains.items() if has_code}
     contains = {n: has_code or _is_of_short_document(hits[n], of_document) for n, has_code in contains.items()}
     likely = np.where([contains[candidate.sentence.hit] for candidate in candidates], _likelier(likely), 0)
-    codes_in = [codes(candidate.sentence.text) for candidate in candidates]
+    codes_in = [
+        codes(candidate.sentence.text) | of_heading
+        for candidate, of_heading in zip(candidates, in_heading, strict=True)
+    ]
     of_code = np.array([bool(wanted & in_sentence) for in_sentence in codes_in])
     forms = set(map(_form, wanted))
     of_other = np.array([any(_form(code) in forms for code in in_sentence) for in_sentence in codes_in]) & ~of_code
@@ -247,7 +251,12 @@ def codes(text: str) -> frozenset[str]:
 
 
 def _form(code: str) -> str:
-    """Return the form of a code: 9 for each number, a for other signs in a row; *m4* has the form a9."""
+    """Return the form of a code: 9 for each number, a for other signs in a row; *m4* has the form a9.
+
+    Numbers in base 16, such as 0x8000ffff, have one form.
+    """
+    if re.fullmatch(r"0x[0-9a-f]+", code):
+        return "0x"
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", code))
 
 
