@@ -123,7 +123,7 @@ class EntityTags:
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
-        known = dict(scope["headers"]).get(b"if-none-match", b"")
+        client_tags = dict(scope["headers"]).get(b"if-none-match", b"")
         start: Message | None = None
         body = b""
 
@@ -140,7 +140,7 @@ class EntityTags:
                 return
             tag = b'W/"' + hashlib.blake2b(body, digest_size=10).hexdigest().encode() + b'"'
             headers = [*start["headers"], (b"etag", tag), (b"cache-control", b"private, no-cache")]
-            if tag in known:
+            if tag in client_tags:
                 start["status"], body = 304, b""
                 headers = [pair for pair in headers if pair[0] not in (b"content-length", b"content-type")]
             await send({**start, "headers": headers})
