@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -138,3 +139,20 @@ def test_two_collections_share_no_mutable_state(tmp_path: Path, folder: Path) ->
         first.ranking = cp.Ranking(method="rrf")
         first.remove(folder / "3.md")
         assert [[hit[:4] for hit in told(two.search(**query))] for query in asked] == before
+
+
+def test_two_threads_may_be_the_first_to_use_the_runtime() -> None:
+    """Without care the two wait for each other without end, in most runs."""
+    code = (
+        "import sys, threading\n"
+        "from commonplace.encoders.runtime import openvino\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "barrier, runtime = threading.Barrier(2), openvino()\n"
+        "def use():\n"
+        "    barrier.wait()\n"
+        "    runtime.Type.f32.to_dtype()\n"
+        "threads = [threading.Thread(target=use) for _ in range(2)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

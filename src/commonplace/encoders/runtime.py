@@ -72,7 +72,11 @@ def openvino() -> Any:
     if silenced:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # None makes the import system treat it as absent
     try:
-        return importlib.import_module("openvino")
+        module = importlib.import_module("openvino")
+        # OpenVINO makes its tables of types at their first use. Two threads that use them first at the same moment wait
+        # for each other without end: one for Python's lock, the other for the lock of the table.
+        module.Tensor(np.zeros(1, np.float32)).get_element_type().to_dtype()
+        return module
     finally:
         if silenced:
             del sys.modules["openvino_telemetry"]
