@@ -69,17 +69,6 @@ def test_more_than_is_kept_is_read_again(kb: cp.Collection, monkeypatch: pytest.
         assert list(kept) == every[:1]
 
 
-def test_the_searches_of_a_call_see_one_state_and_the_next_call_the_new_one(kb: cp.Collection, tmp_path: Path) -> None:
-    with cp.open(tmp_path / "kb") as other, shared_reads(kb.store) as shared:
-        before = shared.count()
-        other.add(cp.Record("A blue seal on the ice.", id="ice"))
-        other.remove("seal")
-        assert shared.count(Filter(modality="text")) == before  # not kept: counted in the same state
-        assert len(shared.items(ids(kb))) == before
-    assert {hit.item.document.id for hit in kb.search("blue seal")} >= {"ice"}
-    assert "seal" not in {hit.item.document.id for hit in kb.search(["blue seal", "a boat"])[0]}
-
-
 def test_a_search_after_a_change_by_this_process_is_not_of_the_old_state(kb: cp.Collection) -> None:
     kb.search(["blue seal", "red cart"])
     kb.add(cp.Record("The green seal is at pump 4.", id="seal"))

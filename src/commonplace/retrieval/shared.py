@@ -1,15 +1,15 @@
-"""What several searches of one call read of a store: one state of it, and each item once."""
+"""What several searches of one call read of a store: each item once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace.store import SnapshotStore, Store
+from commonplace.store import Store
 from commonplace.types import Filter, Item
 
 __all__ = ["shared_reads"]
@@ -24,14 +24,12 @@ MOST = 20_000
 def shared_reads(store: Store) -> Iterator[Store]:
     """Lend ``store`` to the searches of one call. What one of them reads of an item, the others do not read again.
 
-    In this thread they see one state of a store that can keep one. Nothing is kept after the call. A nested call gets
-    the outer one's store.
+    Nothing is kept after the call. A nested call gets the outer one's store.
     """
     if isinstance(store, _SharedReads):
         yield cast(Store, store)
         return
-    with store.snapshot() if isinstance(store, SnapshotStore) else nullcontext():
-        yield cast(Store, _SharedReads(store))
+    yield cast(Store, _SharedReads(store))
 
 
 class _SharedReads:

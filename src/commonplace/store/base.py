@@ -6,10 +6,9 @@ To add a store, implement ``Store`` and run ``tests/store/contract.py`` over it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ __all__ = [
     "RankedList",
     "Sample",
     "SearchStore",
-    "SnapshotStore",
     "Store",
     "StoreMaintenance",
     "StoreSpace",
@@ -367,14 +365,6 @@ class Store(SearchStore, Protocol):
 
         ``names`` selects among these three (default: all).
         """
-
-
-@runtime_checkable
-class SnapshotStore(Protocol):
-    """A store that can show one state of its data to several reads, whatever others write meanwhile."""
-
-    def snapshot(self) -> AbstractContextManager[object]:
-        """Keep the state for the reads of this thread until the context ends. It is not written to meanwhile."""
 
 
 class StoreMaintenance(Protocol):

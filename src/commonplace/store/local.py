@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,10 +74,6 @@ class LocalStore(LocalSearch):
         self.maintenance = LocalMaintenance(settings, self._partitions, space.name, space.model, self._forget)
         self._folder = folder
         ready(settings, space.name, space.model)
-
-    def snapshot(self) -> AbstractContextManager[object]:
-        """Keep the state of the data for the reads of this thread; see ``commonplace.store.SnapshotStore``."""
-        return self._database.snapshot()
 
     def close(self) -> None:
         """Close the store; any use afterwards raises CollectionError."""
