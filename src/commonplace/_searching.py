@@ -103,18 +103,18 @@ class Searcher:
     def search(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[Hits]:
         """Return the hits of each query. All are encoded in one batch, and what they have in common is read once."""
         encoded = self.encode(parts, queries, request)
-        if request.rerank is not None:  # outside of a read transaction, and a reranker of others one at a time
+        if request.rerank is not None:  # a reranker may write to the store, and one of others takes queries in turn
             hits_of = partial(self.hits, parts, request=request)
             if len(encoded) < 2 or not isinstance(request.rerank, (str, os.PathLike)):
                 return [hits_of(query) for query in encoded]
             with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
                 return list(threads.map(hits_of, encoded))
-        with shared_reads(parts.store) as store:
-            hits_of = partial(self.hits, replace(parts, store=store), request=request)
-            if len(encoded) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
-                return [hits_of(query) for query in encoded]  # little of it can run beside the rest
-            with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
-                return list(threads.map(hits_of, encoded))
+        store = shared_reads(parts.store)
+        hits_of = partial(self.hits, replace(parts, store=store), request=request)
+        if len(encoded) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
+            return [hits_of(query) for query in encoded]  # little of it can run beside the rest
+        with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
+            return list(threads.map(hits_of, encoded))
 
     def encode(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[EncodedQuery]:
         """Return the queries with their vectors, and those of what the request ranks down.

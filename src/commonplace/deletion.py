@@ -104,7 +104,7 @@ def find_gone(
         lost = {id_: document for id_, document in documents.items() if is_gone(document)}
         if only is None:
             mounts.note(document.path for id_, document in documents.items() if id_ not in lost)
-        if only is not None:
+        else:
             renamed = {id_ for id_, document in lost.items() if _is_renamed(document)}
             gone.renamed |= bool(renamed)
             lost = {id_: document for id_, document in lost.items() if id_ not in renamed}

@@ -64,14 +64,13 @@ class Watcher:
     def __init__(
         self, session: Session, folders: Sequence[str | os.PathLike[str]], options: Mapping[str, Any], every: float
     ) -> None:
+        from commonplace.indexer import own_paths
         from commonplace.ingest.watch import FolderWatch
 
         if not folders:
             raise QueryError(_("nothing to watch: name a folder"))
         if not every > 0:
             raise QueryError(_("every is {every}: give seconds above 0").format(every=every))
-        from commonplace.indexer import own_paths
-
         refuse_for_shared(session.parts)
         self._session = session
         self._folders = [_checked(session, folder) for folder in folders]

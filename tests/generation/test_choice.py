@@ -117,6 +117,31 @@ orrery lamp 3 --dim
     assert "orrery lamp 3 --dim" in answer(kb, "how do I dim the lamps?")
 
 
+def test_a_heading_that_is_what_was_asked_for_goes_before_a_chapter_that_has_more_of_the_words(tmp_path: Path) -> None:
+    manual = """# Racks
+
+## Write exported bottles to a file
+
+### The rest of a rack
+
+1. Empty the rack.
+2. Write the bottles that are exported to the file of the rack.
+3. Close the rack.
+
+## Export bottles
+
+All bottles go to one file.
+
+```
+rack dump
+```
+"""
+    (tmp_path / "manual.md").write_text(manual, encoding="utf-8")
+    kb = cp.open(tmp_path / "kb")
+    kb.add(tmp_path / "manual.md", progress=False)
+    assert "rack dump" in answer(kb, "how do I export bottles to a file?")
+
+
 def test_an_amount_is_no_thing_with_a_number(tmp_path: Path) -> None:
     kb = cp.open(tmp_path / "kb")
     kb.add(cp.Record("The lake of Holmvik was made by a meteor about 40 million years ago."), progress=False)

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 import commonplace
-from commonplace.readers import ReadOptions
+from commonplace.readers import ParsedDocument, ReadOptions, read
 
 TOKENIZER = Path(commonplace.__file__).parent / "bundles" / "minilm-lite0" / "tokenizer.json"
 
@@ -17,6 +17,17 @@ TOKENIZER = Path(commonplace.__file__).parent / "bundles" / "minilm-lite0" / "to
 @pytest.fixture(scope="session")
 def options() -> ReadOptions:
     return ReadOptions(str(TOKENIZER), 256)
+
+
+@pytest.fixture
+def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, str | bytes], ParsedDocument]:
+    """Return what is read of a file with this name and content."""
+
+    def read_file(name: str, content: str | bytes) -> ParsedDocument:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read(tmp_path / name, options)
+
+    return read_file
 
 
 @pytest.fixture(scope="session")

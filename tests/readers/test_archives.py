@@ -9,24 +9,13 @@ import lzma
 import tarfile
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from commonplace.errors import ReadError
-from commonplace.readers import ReadOptions, read
 from commonplace.types import ParsedDocument
 
 Reader = Callable[[str, bytes], ParsedDocument]
-
-
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Reader:
-    def read_file(name: str, data: bytes) -> ParsedDocument:
-        (tmp_path / name).write_bytes(data)
-        return read(tmp_path / name, options)
-
-    return read_file
 
 
 def tar(*members: tuple[str, bytes]) -> bytes:

@@ -10,20 +10,10 @@ import pytest
 
 from commonplace.errors import ReadError
 from commonplace.positions import position
-from commonplace.readers import ReadOptions, read
 from commonplace.types import ParsedDocument
 from tests.readers.make import encoded, photo
 
 Reader = Callable[[str, str | bytes], ParsedDocument]
-
-
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Reader:
-    def read_file(name: str, data: str | bytes) -> ParsedDocument:
-        (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
-        return read(tmp_path / name, options)
-
-    return read_file
 
 
 def shown(parsed: ParsedDocument) -> list[tuple[str | None, str | None]]:

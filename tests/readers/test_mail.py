@@ -5,23 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from email.message import EmailMessage
-from pathlib import Path
 
 import pytest
 
-from commonplace.readers import ReadOptions, read
 from commonplace.types import ParsedDocument
 
 Reader = Callable[[str, bytes], ParsedDocument]
-
-
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Reader:
-    def read_file(name: str, data: bytes) -> ParsedDocument:
-        (tmp_path / name).write_bytes(data)
-        return read(tmp_path / name, options)
-
-    return read_file
 
 
 def text_of(parsed: ParsedDocument) -> str:

@@ -31,17 +31,6 @@ from tests.readers.make_office import (
     xlsx,
 )
 
-
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Callable[[str, bytes], ParsedDocument]:
-    def read_file(name: str, content: bytes) -> ParsedDocument:
-        path = tmp_path / name
-        path.write_bytes(content)
-        return read(path, options)
-
-    return read_file
-
-
 Reader = Callable[[str, bytes], ParsedDocument]
 
 

@@ -27,15 +27,6 @@ Reader = Callable[[str, bytes], ParsedDocument]
 TAGS = {"title": "Harbour at dawn", "artist": "Ann Lee", "album": "Field recordings", "genre": "Nature", "date": "2019"}
 
 
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Reader:
-    def read_file(name: str, content: bytes) -> ParsedDocument:
-        (tmp_path / name).write_bytes(content)
-        return read(tmp_path / name, options)
-
-    return read_file
-
-
 def texts(parsed: ParsedDocument) -> list[tuple[str | None, float | None, float | None]]:
     return [(item.text, item.span.begin, item.span.finish) for item in parsed.items if item.modality == "text"]
 

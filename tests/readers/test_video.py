@@ -27,15 +27,6 @@ pytest.importorskip("av", reason="needs the extra video")
 Reader = Callable[[str, bytes], ParsedDocument]
 
 
-@pytest.fixture
-def reading(tmp_path: Path, options: ReadOptions) -> Reader:
-    def read_file(name: str, content: bytes) -> ParsedDocument:
-        (tmp_path / name).write_bytes(content)
-        return read(tmp_path / name, options)
-
-    return read_file
-
-
 def times(parsed: ParsedDocument, modality: str = "image") -> list[tuple[float, float]]:
     """Return begin and finish of the items of a modality, each once."""
     spans = [(item.span.begin or 0.0, item.span.finish or 0.0) for item in parsed.items if item.modality == modality]

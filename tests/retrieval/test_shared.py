@@ -48,25 +48,24 @@ def test_what_was_read_of_an_item_is_not_read_again(kb: cp.Collection, monkeypat
 
 def test_shared_reads_give_what_the_store_gives(kb: cp.Collection) -> None:
     store, every = kb.store, ids(kb)
-    with shared_reads(store) as shared:
-        for wanted in (every[:2], every[1:], ["none", *every], [], every):
-            assert shared.items(wanted) == store.items(wanted)
-            assert shared.views(wanted) == store.views(wanted)
-            for partition in ("text", "image"):
-                assert np.array_equal(shared.vectors(partition, wanted), store.vectors(partition, wanted))
-        assert shared.count() == len(every) and shared.count(Filter(modality="image")) == 0
-        with shared_reads(shared) as nested:
-            assert nested is shared
+    shared = shared_reads(store)
+    for wanted in (every[:2], every[1:], ["none", *every], [], every):
+        assert shared.items(wanted) == store.items(wanted)
+        assert shared.views(wanted) == store.views(wanted)
+        for partition in ("text", "image"):
+            assert np.array_equal(shared.vectors(partition, wanted), store.vectors(partition, wanted))
+    assert shared.count() == len(every) and shared.count(Filter(modality="image")) == 0
+    assert shared_reads(shared) is shared
 
 
 def test_more_than_is_kept_is_read_again(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST", 1)
     every = ids(kb)
-    with shared_reads(kb.store) as shared:
-        for wanted in (every[:1], every, every[2:]):
-            assert shared.items(wanted) == kb.store.items(wanted)
-        kept = vars(shared)["_items"]
-        assert list(kept) == every[:1]
+    shared = shared_reads(kb.store)
+    for wanted in (every[:1], every, every[2:]):
+        assert shared.items(wanted) == kb.store.items(wanted)
+    kept = vars(shared)["_items"]
+    assert list(kept) == every[:1]
 
 
 def test_a_search_after_a_change_by_this_process_is_not_of_the_old_state(kb: cp.Collection) -> None:

@@ -161,8 +161,7 @@ def candidates(
     An item on one channel's list is also scored by every other channel that has a
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
-    with shared_reads(store) as shared:
-        return _candidates(shared, query, k, where, ranking)
+    return _candidates(shared_reads(store), query, k, where, ranking)
 
 
 def _candidates(
@@ -253,13 +252,7 @@ def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
     """Return the best ``k`` items, best first; ties are ordered by item id."""
-    with shared_reads(store) as shared:
-        return _search(shared, query, calibration, k, where, ranking)
-
-
-def _search(
-    store: Store, query: EncodedQuery, calibration: Calibration, k: int, where: Filter, ranking: Ranking
-) -> list[RankedItem]:
+    store = shared_reads(store)
     ids, channels = _candidates(store, query, k, where, ranking)
     if not ids:
         return []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -20,16 +19,13 @@ MOST = 20_000
 """Number of items of which each kind of data is kept during a call. What is beyond is read again."""
 
 
-@contextmanager
-def shared_reads(store: Store) -> Iterator[Store]:
-    """Lend ``store`` to the searches of one call. What one of them reads of an item, the others do not read again.
+def shared_reads(store: Store) -> Store:
+    """Return a view of ``store`` for the searches of one call. What one of them reads of an item, others do not again.
 
-    Nothing is kept after the call. A nested call gets the outer one's store.
+    It keeps no read transaction: indexes in memory follow the store forward, and a search that saw an older state would
+    lead them back. Drop the view after the call. The view of a view is itself.
     """
-    if isinstance(store, _SharedReads):
-        yield cast(Store, store)
-        return
-    yield cast(Store, _SharedReads(store))
+    return store if isinstance(store, _SharedReads) else cast(Store, _SharedReads(store))
 
 
 class _SharedReads:

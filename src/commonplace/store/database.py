@@ -34,7 +34,6 @@ __all__ = [
     "COMMIT_MARKER",
     "WAIT",
     "Database",
-    "DatabaseConnection",
     "abandoned",
     "full",
     "one_machine",
@@ -170,12 +169,6 @@ def read_commit_marker(folder: Path) -> tuple[str, int]:
     return "", -1
 
 
-class DatabaseConnection(sqlite3.Connection):
-    """A connection. ``read_values`` is what was read of the settings in the present read transaction, by name."""
-
-    read_values: dict[str, Any] | None = None
-
-
 class Database:
     """A SQLite file in WAL mode. Thread-safe; many processes may read while one writes.
 
@@ -186,16 +179,16 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.writable = os.access(path if path.exists() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
-        self._idle: list[DatabaseConnection] = []
+        self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._mine = threading.local()  # the connection lent to this thread now
         self._closed = False
         self._process = os.getpid()
 
     @contextmanager
-    def session(self) -> Iterator[DatabaseConnection]:
+    def session(self) -> Iterator[sqlite3.Connection]:
         """Lend this thread a connection. A nested session gets the same one. Raises CollectionError."""
-        current: DatabaseConnection | None = getattr(self._mine, "connection", None)
+        current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
         if current is not None:
             yield current
             return
@@ -217,7 +210,7 @@ class Database:
             return connection.execute(question, values).fetchall()
 
     @contextmanager
-    def snapshot(self) -> Iterator[DatabaseConnection]:
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection in one read transaction, for a consistent view. A nested call gets the outer transaction.
 
         Raises CollectionError.
@@ -227,15 +220,13 @@ class Database:
                 yield connection
                 return
             connection.execute("BEGIN")
-            connection.read_values = {}
             try:
                 yield connection
             finally:
-                connection.read_values = None
                 connection.execute("COMMIT")
 
     @contextmanager
-    def write(self) -> Iterator[DatabaseConnection]:
+    def write(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection in one atomic write transaction. Raises CollectionError if the file is not writable."""
         if not self.writable:
             raise CollectionError(
@@ -270,7 +261,7 @@ class Database:
                 _("the collection at {parent} was closed: open it again").format(parent=self.path.parent)
             )
 
-    def _take(self) -> DatabaseConnection:
+    def _take(self) -> sqlite3.Connection:
         with self._lock:
             self.check_open()
             if self._process != os.getpid():  # a fork: a connection must not be used on both sides
@@ -279,23 +270,21 @@ class Database:
                 return self._idle.pop()
         return self._connect()
 
-    def _give(self, connection: DatabaseConnection) -> None:
+    def _give(self, connection: sqlite3.Connection) -> None:
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
 
-    def _connect(self) -> DatabaseConnection:
+    def _connect(self) -> sqlite3.Connection:
         connection = self._opened()
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")  # a damaged text stops no read
         return connection
 
-    def _opened(self) -> DatabaseConnection:
+    def _opened(self) -> sqlite3.Connection:
         if self.writable:
-            connection = sqlite3.connect(
-                self.path, timeout=WAIT, isolation_level=None, check_same_thread=False, factory=DatabaseConnection
-            )
+            connection = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None, check_same_thread=False)
             ((version,),) = connection.execute("PRAGMA user_version")
             if version or not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
                 connection.execute("PRAGMA journal_mode = WAL")  # never changes another program's database
@@ -313,7 +302,6 @@ class Database:
                 uri=True,
                 isolation_level=None,
                 check_same_thread=False,
-                factory=DatabaseConnection,
             )
             try:
                 connection.execute("SELECT count(*) FROM sqlite_master")

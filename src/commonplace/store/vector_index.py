@@ -510,26 +510,11 @@ def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
 
 def now(database: sqlite3.Connection) -> tuple[str, int]:
     """Return lineage and generation: the id of the collection's history, and the number of changes in it."""
-    return _read_once(database, "now", _read_now)
-
-
-def _read_now(database: sqlite3.Connection) -> tuple[str, int]:
     values = dict(database.execute("SELECT name, value FROM meta WHERE name IN ('lineage', 'generation')").fetchall())
     try:
         return str(values["lineage"]), int(values["generation"])
     except (KeyError, ValueError):
         raise sqlite3.DatabaseError("its settings are malformed") from None
-
-
-def _read_once(database: sqlite3.Connection, name: str, read: Callable[[sqlite3.Connection], Result]) -> Result:
-    """Return what ``read`` returns; in a read transaction, in which it cannot change, it is called once."""
-    values: dict[str, Any] | None = getattr(database, "read_values", None)
-    if values is None:
-        return read(database)
-    if name not in values:
-        values[name] = read(database)
-    value: Result = values[name]
-    return value
 
 
 def trimmed_to(database: sqlite3.Connection, damaged: int = sys.maxsize) -> int:
@@ -556,9 +541,7 @@ def removed_since(database: sqlite3.Connection, line: int) -> NDArray[np.int64]:
 
 def check_space(database: sqlite3.Connection, settings: Settings) -> None:
     """Raise ModelMismatch if the collection was migrated to another model since it was opened."""
-    if settings.fingerprint is None:
-        return
-    if _read_once(database, "fingerprint", lambda database: _meta(database, "fingerprint")) != settings.fingerprint:
+    if settings.fingerprint is not None and _meta(database, "fingerprint") != settings.fingerprint:
         raise ModelMismatch(
             _("the collection at {folder} was migrated to the model {model} since it was opened: open it again").format(
                 folder=settings.folder, model=_meta(database, "space")
