@@ -97,8 +97,8 @@ def speech_folder(name: str | os.PathLike[str]) -> str:
 def speech_of(file: File, subtitles: Sequence[Cue] = ()) -> list[Cue]:
     """Return what is said in a recording or video, as sentences with their seconds.
 
-    Speech that ``subtitles`` cover is not read again. Without a model, or where time runs out,
-    ``file`` notes where there is speech whose words were not read. None where ``file.options`` switch speech off.
+    Speech that ``subtitles`` cover is not read again. Without a model, or where time runs out, ``file`` notes where
+    there is speech whose words were not read. Empty where ``file.options`` switch speech off.
     """
     options, quota = file.options, file.quota
     if options.speech_seconds <= 0:
