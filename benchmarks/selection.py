@@ -5,7 +5,8 @@
 Every question has its candidates: the sentences of the passages that a search finds. One that says what is asked for is
 right. The questions are those of the ordinary folders for choices (benchmarks/ordinary), and of XQuAD's even paragraphs
 in English and in Chinese; for every second one of XQuAD the paragraph with the answer is taken out of the hits. Weights
-are those of a logistic regression with a ridge. What it prints of a folder is measured with the weights of the others.
+are those of a logistic regression with a ridge. Those of the sentences that the reader has read come second, from its choice by the weights in the
+code: copy the first ones, run it again. What it prints of a folder is measured with the weights of the others.
 Writes nothing: the weights are copied into selection.py by hand.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from ordinary_files import make
 
 Floats = NDArray[np.float64]
 RIDGE = 1.0
-NOT_BY_WORDS = ("words in it below the best", "confidence of the passage")
+NOT_BY_WORDS = ("words in it below the best", "confidence of the passage", "reading")
 """Features that only cost where candidates have no similarity: Chinese questions of the shipped model."""
 NOT_SENTENCES = {"how-to", "summary", "list", "file", "comparison", "several"}
 """Kinds of questions whose answer is more than a sentence."""
@@ -41,13 +42,26 @@ NOT_SENTENCES = {"how-to", "summary", "list", "file", "comparison", "several"}
 
 @dataclass(frozen=True)
 class Asked:
-    """A question with its candidates: what describes them (n, d), and which are right (n,)."""
+    """A question with its candidates: what describes them (n, d), which are right (n,), which the reader read (n,)."""
 
     source: str
     absent: bool
     features: Floats
     right: NDArray[np.bool_]
+    read: NDArray[np.bool_]
     has_vectors: bool
+
+    @property
+    def before_reading(self) -> Asked:
+        """The same without the reader."""
+        features = self.features.copy()
+        features[:, FEATURES.index("reading")] = 0
+        return replace(self, features=features, read=np.zeros_like(self.read))
+
+    @property
+    def of_reader(self) -> Asked:
+        """The same with the candidates alone that the reader has read."""
+        return replace(self, features=self.features[self.read], right=self.right[self.read], read=self.read[self.read])
 
 
 def asked(
@@ -64,7 +78,7 @@ def asked(
     has_vectors = encoded.vectors.text is not None
     if not has_vectors:
         described.features[:, [FEATURES.index(name) for name in NOT_BY_WORDS]] = 0
-    return Asked(source, absent, described.features, np.array(right, bool), has_vectors)
+    return Asked(source, absent, described.features, np.array(right, bool), described.read, has_vectors)
 
 
 def of_folders(model: str | None) -> Iterator[Asked]:
@@ -164,8 +178,12 @@ def main() -> None:
     rows = list(of_folders(options.model))
     for language in ("en", "zh"):
         rows += of_xquad(language, options.model, options.questions)
-    for name, has_vectors in (("WEIGHTS", True), ("WEIGHTS_WORDS", False)):
-        chosen = [row for row in rows if row.has_vectors is has_vectors]
+    of_each = {
+        "WEIGHTS": [row.before_reading for row in rows if row.has_vectors],
+        "WEIGHTS_READ": [row.of_reader for row in rows if row.read.any()],
+        "WEIGHTS_WORDS": [row for row in rows if not row.has_vectors],
+    }
+    for name, chosen in of_each.items():
         if not chosen:
             continue
         print(f"{name}, of {len(chosen)} questions")

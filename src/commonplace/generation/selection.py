@@ -49,21 +49,28 @@ FEATURES = (
     "has all words",
     "words in it below the best",
     "confidence of the passage",
+    "reading",
 )
-"""What describes a candidate, in the order of the columns of ``features``."""
+"""What describes a candidate, in the order of the columns of ``features``. *Reading* is the logit of the reader
+(``reading``); 0 of a candidate that it did not read."""
 
 
 # fmt: off
 WEIGHTS = np.array([
     -5.64, 1.78, 2.38, 1.12, 0.86, -1.08, -1.21, 0.55, -0.72, 0.18,
-    -0.28, 0.83, 0.94, -0.60, -1.60, -0.96, -0.28, -3.50, 2.06,
+    -0.28, 0.83, 0.94, -0.60, -1.60, -0.96, -0.28, -3.50, 2.06, 0.00,
 ])
 """The weight of each feature, where candidates have a similarity."""
+WEIGHTS_READ = np.array([
+    -3.20, 1.03, 1.40, -0.30, 0.14, -0.53, -0.60, 0.26, -1.09, -0.21,
+    -0.54, 0.70, 0.87, -0.32, -2.30, -0.97, 0.12, -3.01, 2.26, 0.37,
+])
+"""The same for candidates that the reader has read as well."""
 WEIGHTS_WORDS = np.array([
     -2.59, 0.00, 4.36, -0.42, 1.14, -1.04, -0.29, -0.26, -2.30, 0.69,
-    -0.65, 0.36, 0.49, -0.46, -4.36, -0.70, 1.36, 0.00, 0.00,
+    -0.65, 0.36, 0.49, -0.46, -4.36, -0.70, 1.36, 0.00, 0.00, 0.00,
 ])
-"""The same without similarity: only the order of the candidates counts. The last two features only cost here."""
+"""The same without similarity: only the order of the candidates counts. The last three features only cost here."""
 # fmt: on
 
 
@@ -137,6 +144,7 @@ def features(question: str, candidates: Sequence[Candidate], hits: Sequence[Hit]
                 float(within[i] >= ALL_WORDS),
                 most_within - within[i],
                 confidence,
+                0.0,
             )
         )
     return np.array(rows, np.float64).reshape(len(candidates), len(FEATURES))
