@@ -333,25 +333,15 @@ SPEED = """
 import json, resource, sys, time
 from commonplace.readers import ReadOptions, read
 began, used = time.monotonic(), time.process_time()
-parsed = read(sys.argv[1], ReadOptions(sys.argv[2], 256))
-print(json.dumps([time.monotonic() - began, time.process_time() - used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(parsed.items)]))
+parsed = read(sys.argv[1], ReadOptions(sys.argv[2], 256, seconds=float(sys.argv[3])))
+print(json.dumps([time.monotonic() - began, time.process_time() - used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(parsed.items), parsed.document.error or parsed.document.status]))
 """
 
 
-def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
-    """Return wall and processor seconds and peak memory of a film of 20 seconds at 720p, and of one ``repeat`` times as long."""
+def repeated(short: Path, long: Path, repeat: int) -> Path:
+    """Write a film that shows another some times over, without encoding it again; return its path."""
     import av
 
-    rng = random.Random(3)
-    seconds = 20
-    frames = (
-        np.clip(frame, 0, 255).astype(np.uint8)
-        for _ in range(seconds // 2)
-        for frame in shot(rng, rng.choice(PHOTOS), 2 * RATE, (1280, 720))
-    )
-    short = folder / "hd.mp4"
-    short.write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast", "crf": "26"}))
-    long = folder / "long.mp4"
     with av.open(str(long), "w") as target:
         offset, stream = 0, None
         for _ in range(repeat):
@@ -365,20 +355,55 @@ def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
                     packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
                     target.mux(packet)
                 offset += end
-    values = {}
-    for name, path, length in (("short", short, seconds), ("long", long, seconds * repeat)):
-        done = subprocess.run(
-            [sys.executable, "-c", SPEED, str(path), tokenizer], capture_output=True, text=True, check=True
-        )
-        wall, cpu, memory, items = json.loads(done.stdout.splitlines()[-1])
-        values[name] = {
-            "seconds": length,
-            "wall": wall,
-            "cpu": cpu,
-            "peak_mb": memory,
-            "items": items,
-            "mbit": path.stat().st_size * 8e-6 / length,
-        }
+    return long
+
+
+def reading(path: Path, tokenizer: str, seconds: float, limit: float = 300.0) -> dict[str, Any]:
+    """Return what a process needs to read a film of some seconds: wall and processor seconds, peak memory."""
+    command = [sys.executable, "-c", SPEED, str(path), tokenizer, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wall, cpu, memory, items, status = json.loads(done.stdout.splitlines()[-1])
+    rate = path.stat().st_size * 8e-6 / seconds
+    return {
+        "seconds": seconds, "wall": wall, "cpu": cpu, "peak_mb": memory, "items": items, "status": status, "mbit": rate,
+    }  # fmt: skip
+
+
+def hour(folder: Path, tokenizer: str) -> None:
+    """Print what an hour needs, and six minutes of it: shots of 2 to 6 seconds at 320 x 180, ten frames a second."""
+    rng = random.Random(4)
+    frames = (
+        np.clip(frame, 0, 255).astype(np.uint8)
+        for _ in range(15)
+        for frame in shot(rng, rng.choice(PHOTOS), rng.choice((2, 4, 6)) * 10, (320, 180))
+    )
+    minute = folder / "minute.mp4"
+    minute.write_bytes(video(frames, "mp4", "libx264", rate=10, options={"preset": "veryfast", "crf": "30"}))
+    import av
+
+    with av.open(str(minute)) as film:
+        seconds = film.duration / av.time_base
+    for repeat in (round(360 / seconds), round(3600 / seconds)):
+        path = repeated(minute, folder / f"film{repeat}.mp4", repeat)
+        print(reading(path, tokenizer, seconds * repeat, 3000.0), flush=True)
+
+
+def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
+    """Return wall and processor seconds and peak memory of a film of 20 seconds at 720p, and of one ``repeat`` times as long."""
+    rng = random.Random(3)
+    seconds = 20
+    frames = (
+        np.clip(frame, 0, 255).astype(np.uint8)
+        for _ in range(seconds // 2)
+        for frame in shot(rng, rng.choice(PHOTOS), 2 * RATE, (1280, 720))
+    )
+    short = folder / "hd.mp4"
+    short.write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast", "crf": "26"}))
+    long = repeated(short, folder / "long.mp4", repeat)
+    values = {
+        name: reading(path, tokenizer, length)
+        for name, path, length in (("short", short, seconds), ("long", long, seconds * repeat))
+    }
     with commonplace.open(folder / "kb") as kb:
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         used = time.process_time()
@@ -399,6 +424,7 @@ def main() -> None:
     parser.add_argument(
         "--seed", type=int, default=1, help="what is written in films, and how: even ones to develop with"
     )
+    parser.add_argument("--hour", action="store_true", help="only an hour-long film; no report")
     parser.add_argument("--written", action="store_true", help="only what is written; no report")
     options = parser.parse_args()
     tokenizer = str(Path(commonplace.__file__).parent / "bundles" / "minilm-lite0" / "tokenizer.json")
@@ -408,6 +434,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "films"
         folder.mkdir()
+        if options.hour:
+            hour(Path(temporary), tokenizer)
+            return
         if options.written:
             print(interval(moments(folder, [], options.seed)["written"]))
             return
