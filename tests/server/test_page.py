@@ -422,6 +422,8 @@ def test_a_film_is_played_from_the_second_of_its_hit(browser: Any, tmp_path: Pat
         page.add_init_script(f"sessionStorage.setItem('commonplace-key', '{secret}')" if has_key else "")
         page.goto("/")
         search(page, "When was the pump repaired?")
+        page.get_by_role("button", name="Type", exact=True).click()
+        page.get_by_role("button", name="Video", exact=True).click()
         page.locator(".passage", has_text="repaired").first.get_by_role("button").first.click()
         player = page.locator("video.player")
         expect(player).to_be_visible()
