@@ -37,6 +37,7 @@ from commonplace.readers.media import (
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
+from commonplace.readers.sound_pieces import sound_pieces
 from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue
 from commonplace.types import Span
@@ -105,6 +106,7 @@ class _Video:
         for shown in words:
             yield _passage(shown, offset, title_at(self._chapters, shown.begin))
             offset += len(shown.text) + 1
+        yield from sound_pieces(self._file)
 
     # --- frames -----------------------------------------------------------------------------------------------
 
