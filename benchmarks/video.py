@@ -64,7 +64,25 @@ WRITTEN = [
     ("Recipe\nSaffron buns with raisins", "saffron buns recipe"),
     ("Departures\nOslo 10:45 Gate C12", "At which gate does the Oslo flight leave?"),
     ("Thank you for listening\nquestions@northpump.example", "address for questions after the talk"),
-]
+    ("Dr. Amara Osei\nMarine biologist", "Who is the marine biologist?"),
+    ("Step 3\nGlue the wing to the fuselage", "When is the wing glued?"),
+    ("Quarterly sales\nBicycles 812, scooters 340", "How many scooters were sold?"),
+    ("Chapter two\nThe lighthouse keeper's daughter", "lighthouse keeper's daughter"),
+    ("Agenda\nElection of the treasurer", "When is the treasurer elected?"),
+    ("Caution\nWet paint on the railing", "wet paint"),
+    ("Museum of Clocks\nClosed on Mondays", "When is the clock museum closed?"),
+    ("Kepler's third law\nPeriods and distances", "Kepler's law on periods and distances"),
+    ("Ingredients\n300 g chestnut flour", "How much chestnut flour is needed?"),
+    ("Captain Ingrid Solberg\nIcebreaker Fram II", "Who is the captain of the icebreaker?"),
+    ("Winner of 2029\nTeam Blue Heron", "Which team won in 2029?"),
+    ("Exercise 12\nStretch your left shoulder", "exercise for the shoulder"),
+    ("Population of Tromso\n78,900 inhabitants", "How many people live in Tromso?"),
+    ("Password policy\nAt least fourteen characters", "How long must a password be?"),
+    ("Platform 5\nSleeper to Vienna", "From which platform does the sleeper to Vienna leave?"),
+    ("Tide table\nHigh water at 6:12", "When is high water?"),
+    ("Violin repair\nReplace the broken bridge", "What is replaced when a violin is repaired?"),
+    ("Emergency\nMeet at the oak tree", "Where to meet in an emergency?"),
+]  # the even seeds show the first half, the odd ones the second
 
 
 class Film(NamedTuple):
@@ -224,7 +242,7 @@ def contains(hit: Any, name: str, begin: float, finish: float) -> bool:
     )
 
 
-def moments(folder: Path, films: Sequence[Film]) -> dict[str, list[float]]:
+def moments(folder: Path, films: Sequence[Film], seed: int) -> dict[str, list[float]]:
     """Return, by kind of question, whether the first hit is the right moment."""
     rng = random.Random(5)
     captions = flickr8k("dev")
@@ -240,13 +258,7 @@ def moments(folder: Path, films: Sequence[Film]) -> dict[str, list[float]]:
         )
         made.path.with_suffix(".srt").write_text(text, encoding="utf-8")
         said += [(question, made.path.name, a, b) for (a, b, _), (_text, question) in zip(cues, lines, strict=True)]
-    font = ImageFont.load_default(22)
-    cards = []
-    for text, _question in WRITTEN:
-        image = Image.new("RGB", (480, 270), (20, 30, 60))
-        ImageDraw.Draw(image).multiline_text((40, 80), text, (240, 240, 220), font, spacing=14)
-        cards += [np.asarray(image)] * 50
-    (folder / "cards.mp4").write_bytes(video(cards, "mp4", "libx264", options={"preset": "veryfast"}))
+    questions = written(folder, seed)
     with commonplace.open(folder.parent / "kb") as kb:
         kb.add(folder, workers=1, progress=False, ocr=True)
         for made in films:
@@ -258,34 +270,78 @@ def moments(folder: Path, films: Sequence[Film]) -> dict[str, list[float]]:
         for question, name, begin, finish in said:
             answer = kb.search(question, k=1)[0]
             right["said"].append(float(contains(answer, name, begin, finish)))
-        for n, (_text, question) in enumerate(WRITTEN):
-            right["written"].append(float(contains(kb.search(question, k=1)[0], "cards.mp4", 2 * n, 2 * n + 2)))
+        for question, name, begin, finish in questions:
+            span, path = (hit := kb.search(question, k=1)[0]).item.span, hit.item.document.path
+            is_right = Path(path).name == name and begin - 0.5 <= (span.begin or 0.0) < finish
+            right["written"].append(float(is_right))
+            print(f"{is_right!s:5} {question} {begin:.2f} to {finish:.2f}: {span.begin}, {hit.item.text!r}", flush=True)
     return right
+
+
+def written(folder: Path, seed: int) -> list[tuple[str, str, float, float]]:
+    """Make films in which something is written; return question, name of the file, and from when to when it is shown.
+
+    Six cards on one ground follow each other. Four texts appear in the middle of a shot that moves, on a bar or on the
+    picture itself. Two are lines that are added to a card.
+    """
+    rng = random.Random(100 + seed)
+    texts = WRITTEN[:12] if seed % 2 == 0 else WRITTEN[12:]
+    rng.shuffle(texts)
+    font = ImageFont.load_default(rng.choice((20, 22, 24)))
+    dark, light = (rng.randrange(60), rng.randrange(60), rng.randrange(60)), (240, 240, rng.randrange(180, 250))
+    ink, ground = (light, dark) if rng.random() < 0.5 else (dark, light)
+    questions, frames = [], []
+
+    def card(*lines: str) -> np.ndarray:
+        image = Image.new("RGB", (480, 270), ground)
+        place = 30, 60
+        for line in lines:
+            ImageDraw.Draw(image).multiline_text(place, line, ink, font, spacing=14)
+            place = place[0], place[1] + 80
+        return np.asarray(image)
+
+    def show(question: str, name: str, pixels: Sequence[np.ndarray]) -> None:
+        questions.append((question, name, len(frames) / RATE, (len(frames) + len(pixels)) / RATE))
+        frames.extend(pixels)
+
+    for text, question in texts[:6]:
+        show(question, "cards.mp4", [card(text)] * rng.randrange(40, 70))
+    (first, question), (second, other) = texts[6:8]
+    show(question, "cards.mp4", [card(first)] * 50)
+    show(other, "cards.mp4", [card(first, second)] * 50)
+    (folder / "cards.mp4").write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast"}))
+    frames = []
+    for n, (text, question) in enumerate(texts[8:]):
+        scene = [np.clip(frame, 0, 255).astype(np.uint8) for frame in shot(rng, rng.choice(PHOTOS), 100, (480, 270))]
+        titled = []
+        for pixels in scene[30:80]:
+            image = Image.fromarray(pixels)
+            draw = ImageDraw.Draw(image)
+            if n % 2:
+                draw.rectangle((0, 190, 480, 262), ground)
+            style = {} if n % 2 else {"stroke_width": 2, "stroke_fill": ground}
+            draw.multiline_text((24, 196), text, ink, font, spacing=8, **style)
+            titled.append(np.asarray(image))
+        frames += scene[:30]
+        show(question, "titles.mp4", titled)
+        frames += scene[80:]
+    (folder / "titles.mp4").write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast"}))
+    return questions
 
 
 SPEED = """
 import json, resource, sys, time
 from commonplace.readers import ReadOptions, read
 began, used = time.monotonic(), time.process_time()
-parsed = read(sys.argv[1], ReadOptions(sys.argv[2], 256))
-print(json.dumps([time.monotonic() - began, time.process_time() - used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(parsed.items)]))
+parsed = read(sys.argv[1], ReadOptions(sys.argv[2], 256, seconds=float(sys.argv[3])))
+print(json.dumps([time.monotonic() - began, time.process_time() - used, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, len(parsed.items), parsed.document.error or parsed.document.status]))
 """
 
 
-def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
-    """Return wall and processor seconds and peak memory of a film of 20 seconds at 720p, and of one ``repeat`` times as long."""
+def repeated(short: Path, long: Path, repeat: int) -> Path:
+    """Write a film that shows another some times over, without encoding it again; return its path."""
     import av
 
-    rng = random.Random(3)
-    seconds = 20
-    frames = (
-        np.clip(frame, 0, 255).astype(np.uint8)
-        for _ in range(seconds // 2)
-        for frame in shot(rng, rng.choice(PHOTOS), 2 * RATE, (1280, 720))
-    )
-    short = folder / "hd.mp4"
-    short.write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast", "crf": "26"}))
-    long = folder / "long.mp4"
     with av.open(str(long), "w") as target:
         offset, stream = 0, None
         for _ in range(repeat):
@@ -299,20 +355,55 @@ def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
                     packet.pts, packet.dts, packet.stream = packet.pts + offset, packet.dts + offset, stream
                     target.mux(packet)
                 offset += end
-    values = {}
-    for name, path, length in (("short", short, seconds), ("long", long, seconds * repeat)):
-        done = subprocess.run(
-            [sys.executable, "-c", SPEED, str(path), tokenizer], capture_output=True, text=True, check=True
-        )
-        wall, cpu, memory, items = json.loads(done.stdout.splitlines()[-1])
-        values[name] = {
-            "seconds": length,
-            "wall": wall,
-            "cpu": cpu,
-            "peak_mb": memory,
-            "items": items,
-            "mbit": path.stat().st_size * 8e-6 / length,
-        }
+    return long
+
+
+def reading(path: Path, tokenizer: str, seconds: float, limit: float = 300.0) -> dict[str, Any]:
+    """Return what a process needs to read a film of some seconds: wall and processor seconds, peak memory."""
+    command = [sys.executable, "-c", SPEED, str(path), tokenizer, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    wall, cpu, memory, items, status = json.loads(done.stdout.splitlines()[-1])
+    rate = path.stat().st_size * 8e-6 / seconds
+    return {
+        "seconds": seconds, "wall": wall, "cpu": cpu, "peak_mb": memory, "items": items, "status": status, "mbit": rate,
+    }  # fmt: skip
+
+
+def hour(folder: Path, tokenizer: str) -> None:
+    """Print what an hour needs, and six minutes of it: shots of 2 to 6 seconds at 320 x 180, ten frames a second."""
+    rng = random.Random(4)
+    frames = (
+        np.clip(frame, 0, 255).astype(np.uint8)
+        for _ in range(15)
+        for frame in shot(rng, rng.choice(PHOTOS), rng.choice((2, 4, 6)) * 10, (320, 180))
+    )
+    minute = folder / "minute.mp4"
+    minute.write_bytes(video(frames, "mp4", "libx264", rate=10, options={"preset": "veryfast", "crf": "30"}))
+    import av
+
+    with av.open(str(minute)) as film:
+        seconds = film.duration / av.time_base
+    for repeat in (round(360 / seconds), round(3600 / seconds)):
+        path = repeated(minute, folder / f"film{repeat}.mp4", repeat)
+        print(reading(path, tokenizer, seconds * repeat, 3000.0), flush=True)
+
+
+def speed(folder: Path, tokenizer: str, repeat: int) -> dict[str, Any]:
+    """Return wall and processor seconds and peak memory of a film of 20 seconds at 720p, and of one ``repeat`` times as long."""
+    rng = random.Random(3)
+    seconds = 20
+    frames = (
+        np.clip(frame, 0, 255).astype(np.uint8)
+        for _ in range(seconds // 2)
+        for frame in shot(rng, rng.choice(PHOTOS), 2 * RATE, (1280, 720))
+    )
+    short = folder / "hd.mp4"
+    short.write_bytes(video(frames, "mp4", "libx264", options={"preset": "veryfast", "crf": "26"}))
+    long = repeated(short, folder / "long.mp4", repeat)
+    values = {
+        name: reading(path, tokenizer, length)
+        for name, path, length in (("short", short, seconds), ("long", long, seconds * repeat))
+    }
     with commonplace.open(folder / "kb") as kb:
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         used = time.process_time()
@@ -330,6 +421,11 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=12)
     parser.add_argument("--repeat", type=int, default=8, help="how much longer the long film is")
     parser.add_argument("--scenedetect", help="a Python that has PySceneDetect")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="what is written in films, and how: even ones to develop with"
+    )
+    parser.add_argument("--hour", action="store_true", help="only an hour-long film; no report")
+    parser.add_argument("--written", action="store_true", help="only what is written; no report")
     options = parser.parse_args()
     tokenizer = str(Path(commonplace.__file__).parent / "bundles" / "minilm-lite0" / "tokenizer.json")
     PHOTOS = [
@@ -338,6 +434,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "films"
         folder.mkdir()
+        if options.hour:
+            hour(Path(temporary), tokenizer)
+            return
+        if options.written:
+            print(interval(moments(folder, [], options.seed)["written"]))
+            return
         films = [film(folder, number) for number in range(options.films)]
         found = [ours(made, ReadOptions(tokenizer, 256)) for made in films]
         detectors = {"Commonplace": judge(films, found)}
@@ -346,7 +448,7 @@ def main() -> None:
         report(films, detectors, {}, {})
         pace = speed(Path(temporary), tokenizer, options.repeat)
         report(films, detectors, {}, pace)
-        report(films, detectors, moments(folder, films), pace)
+        report(films, detectors, moments(folder, films, options.seed), pace)
 
 
 def report(

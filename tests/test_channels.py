@@ -171,7 +171,7 @@ def test_the_encoder_of_a_plug_in_is_checked_and_may_be_absent(site: Path, files
     (site / "toneplugin-1.0.dist-info" / "entry_points.txt").write_text("")
     forget()
     with cp.open(tmp_path / "kb", model=model()) as kb:  # without the package the other channels are searched
-        assert known_modalities() == ("text", "image", "video")
+        assert known_modalities() == ("text", "image", "audio")
         assert "bell rings" in names(kb.search("bell"))
         assert any("no tone tower" in note for note in kb.search(cp.Query("bell", others={"tone": tone(1)})).notes)
         for refused in (lambda: kb.search("low", modality="tone"), lambda: cp.Ranking(modality_bias={"tone": 1.0})):

@@ -51,7 +51,7 @@ def summary(hits: cp.Hits) -> list[tuple[str, float, list[str]]]:
         ({"ranking": "rrf"}, "give a commonplace.Ranking"),
         ({"rerank": 5}, "rerank is 5"),
         ({"negative": 5}, "negative is 5"),
-        ({"modality": ["text"]}, "choose text, image or video"),
+        ({"modality": ["text"]}, "choose text, image or audio"),
         ({"media_type": 5}, "media_type is 5"),
         ({"where": "author"}, "where is 'author'"),
         ({"after": "soon"}, "soon"),

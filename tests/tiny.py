@@ -13,6 +13,17 @@ from onnx import TensorProto, helper, numpy_helper
 
 from commonplace.encoders import DEFAULT_BUNDLE
 
+AUDIO_TOWER = {
+    "file": "audio_model.onnx",
+    "input": "input_features",
+    "output": "audio_embeds",
+    "rate": 16_000,
+    "seconds": 2.0,
+    "features": {
+        "window": 400, "fft": 512, "hop": 160, "mels": 32, "low": 50, "high": 8000, "scale": "htk", "log": "ln",
+        "floor": 1e-6,
+    },
+}  # fmt: skip
 WORDS = 997  # token ids are taken modulo this
 
 
@@ -22,7 +33,7 @@ def tiny_bundle(folder: Path, dim: int = 24, seed: int = 0) -> Path:
     draw = np.random.default_rng(seed)
     words = draw.standard_normal((WORDS, dim)).astype(np.float32)
     colours = draw.standard_normal((48, dim)).astype(np.float32)
-    _save(
+    save_graph(
         folder / "text.onnx",
         [
             helper.make_node("Mod", ["ids", "count"], ["rows"]),
@@ -32,7 +43,7 @@ def tiny_bundle(folder: Path, dim: int = 24, seed: int = 0) -> Path:
         ("hidden", ["batch", "length", dim]),
         {"words": words, "count": np.array(WORDS, np.int64)},
     )
-    _save(
+    save_graph(
         folder / "image.onnx",
         [
             helper.make_node("AveragePool", ["pixels"], ["fields"], kernel_shape=[8, 8], strides=[8, 8]),
@@ -70,7 +81,27 @@ def tiny_bundle(folder: Path, dim: int = 24, seed: int = 0) -> Path:
     return folder
 
 
-def _save(path: Path, nodes: list, inputs: list, output: tuple, values: dict[str, np.ndarray]) -> None:
+def with_audio(bundle: Path, sounds: np.ndarray, vectors: np.ndarray) -> Path:
+    """Add an audio tower to a bundle, which gives sounds (n, mels) as mean log-mel spectra these vectors (n, dim)."""
+    weights = (np.linalg.pinv(sounds) @ vectors).astype(np.float32)
+    save_graph(
+        bundle / "audio_model.onnx",
+        [
+            helper.make_node("ReduceMean", ["input_features"], ["mean"], axes=[1], keepdims=0),
+            helper.make_node("MatMul", ["mean", "weights"], ["audio_embeds"]),
+        ],
+        [("input_features", TensorProto.FLOAT, ["batch", "frames", sounds.shape[1]])],
+        ("audio_embeds", ["batch", weights.shape[1]]),
+        {"weights": weights},
+    )
+    spec = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    spec["towers"]["audio"] = AUDIO_TOWER
+    spec["checksums"]["audio_model.onnx"] = hashlib.sha256((bundle / "audio_model.onnx").read_bytes()).hexdigest()
+    (bundle / "bundle.json").write_text(json.dumps(spec), encoding="utf-8")
+    return bundle
+
+
+def save_graph(path: Path, nodes: list, inputs: list, output: tuple, values: dict[str, np.ndarray]) -> None:
     graph = helper.make_graph(
         nodes,
         path.stem,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ModelError
 from commonplace.i18n import _
-from commonplace.types import IMAGE, MODALITIES, TEXT
+from commonplace.types import AUDIO, IMAGE, MODALITIES, TEXT
 
 __all__ = [
     "BOTH",
@@ -106,7 +106,7 @@ class ChannelSpec:
     @property
     def joint(self) -> bool:
         """Whether early fusion may replace this channel. Only built-in channels between words and pictures allow it."""
-        return self.asked_by in JOINT and any(view.name == self.view for view in _VIEWS)
+        return self.asked_by in JOINT and any(view.name == self.view and view.modality in JOINT for view in _VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,7 @@ _VIEWS = (
     ViewSpec(IMAGE, IMAGE, IMAGE),
     ViewSpec(CROSSMODAL, TEXT, CROSSMODAL),
     ViewSpec(VISUAL, IMAGE, VISUAL),
+    ViewSpec(AUDIO, AUDIO, AUDIO),
 )
 """The views of the built-in modalities. A space has those views whose encoder it has."""
 
@@ -175,6 +176,8 @@ def channels_of(encoders: Container[str], *, separate_text: bool) -> tuple[Chann
         ChannelSpec("text->image", IMAGE, crossmodal, TEXT, cross_modal=True),
         ChannelSpec("image->text", crossmodal, IMAGE, IMAGE, cross_modal=True),
         ChannelSpec("image->image", appearance, appearance, IMAGE),
+        ChannelSpec("text->audio", AUDIO, crossmodal, TEXT),
+        ChannelSpec("audio->audio", AUDIO, AUDIO, AUDIO),
     ]
     if appearance == VISUAL:
         specs.append(ChannelSpec(IMAGE_TO_SEMANTIC, IMAGE, IMAGE, IMAGE, beside=TEXT))

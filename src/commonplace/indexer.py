@@ -162,6 +162,7 @@ class Indexer:
             seconds=time_limit or SECONDS,
             encoding=encoding,
             **speech_options(speech_model),
+            **self._space.sound,
         )
         self._reads_speech = bool(options.speech_model)
         listed = list(sources)

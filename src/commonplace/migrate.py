@@ -19,7 +19,7 @@ from commonplace.retrieval import Calibration
 from commonplace.retrieval.background import learn
 from commonplace.space import Space, open_space
 from commonplace.store import Keyed, MigrationBatch, ModelMigration, Shadow, Store, StoreSpace
-from commonplace.types import MODALITIES, Document, Item, ParsedDocument, Picture
+from commonplace.types import IMAGE, TEXT, Document, Item, ParsedDocument, Picture
 
 if TYPE_CHECKING:  # a search needs no readers
     from commonplace.ingest import AnySource, Pool
@@ -151,7 +151,7 @@ def _run(migration: ModelMigration, embedder: _Embedder, workers: int | None, pr
     from commonplace.ingest import Pool
     from commonplace.readers import ReadOptions
 
-    options = ReadOptions(*embedder.space.measure)
+    options = ReadOptions(*embedder.space.measure, **embedder.space.sound)
     done, total = migration.progress()
     bar = tqdm(total=total, initial=done, unit=_("item"), disable=None if progress is None else not progress)
     with bar, Pool(options, workers or threads()) as pool:
@@ -259,7 +259,7 @@ class _Embedder:
 
 def _is_content(item: Item | None) -> bool:
     """Return whether an item is neither text nor picture. Its content is not stored, but only in its file."""
-    return item is not None and item.modality not in MODALITIES
+    return item is not None and item.modality not in (TEXT, IMAGE)
 
 
 def _document(row: tuple[int, Item | None]) -> Document | None:

@@ -83,9 +83,11 @@ def _read_options(
     check_encoding(encoding)
     if ocr is None:
         ocr = are_readable() and os.environ.get("COMMONPLACE_OCR") != "0"
+    space = open_space(model or "")
     return ReadOptions(
-        *open_space(model or "").measure,
+        *space.measure,
         ocr_seconds=OCR_SECONDS if ocr else 0.0,
         encoding=encoding,
         **speech_options(speech_model),
+        **space.sound,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,12 @@ from commonplace.channels import (
     views_of,
 )
 from commonplace.encoders import DEFAULT_BUNDLE, BaseModel, Bundle, Encoder, PythonEncoder, Role, TextEncoder, find
+from commonplace.encoders.audio import AudioTower
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 from commonplace.paths import checked_path
 from commonplace.text.language import language_of, normalised_tag, primary_tag
-from commonplace.types import IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
+from commonplace.types import AUDIO, IMAGE, TEXT, Content, Item, ParsedDocument, Query, ViewVectors, stable_id
 
 __all__ = ["QueryVectors", "Space", "name_of_model", "open_space", "query_shortness_of"]
 
@@ -34,6 +35,13 @@ MOST_SHORT_TOKENS = 6
 
 Known = Callable[[str, Sequence[str]], Mapping[str, NDArray[np.float32]]]
 Rows = dict[str, NDArray[np.float32]]
+
+
+class SoundOptions(TypedDict, total=False):
+    """Options of ``commonplace.readers.ReadOptions``."""
+
+    sound_rate: int
+    sound_seconds: float
 
 
 class Space:
@@ -136,6 +144,14 @@ class Space:
         tower = self.text or Bundle(DEFAULT_BUNDLE).text
         assert tower is not None  # the shipped model has one
         return str(tower.tokenizer_path), tower.room
+
+    @property
+    def sound(self) -> SoundOptions:
+        """How sound is read for the audio encoder of the model of pictures; empty without one."""
+        tower = self.encoders.get(AUDIO)
+        if not isinstance(tower, AudioTower):
+            return {}
+        return {"sound_rate": tower.rate, "sound_seconds": tower.seconds}
 
     def verify(self) -> None:
         """Compare the models' files with their checksums. Raises ModelError that names the damaged file."""

@@ -53,10 +53,10 @@ __all__ = [
     "text_view",
 ]
 
-TEXT, IMAGE = "text", "image"
+TEXT, IMAGE, AUDIO = "text", "image", "audio"
 REMOTE = "remote:"
 """The beginning of the stamp of a file behind a URL."""
-MODALITIES = (TEXT, IMAGE, "video")
+MODALITIES = (TEXT, IMAGE, AUDIO)
 Modality = str
 """The modality of an item: one of MODALITIES, or one that an installed package adds (``commonplace.channels``)."""
 Content = str | bytes | NDArray[Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from tests.readers.make import photo
 
@@ -47,6 +47,7 @@ def video(
     rate: int = 25,
     options: dict[str, str] | None = None,
     subtitles: Sequence[tuple[float, float, str]] = (),
+    are_pictures: bool = False,
     chapters: Sequence[tuple[float, float, str]] = (),
     metadata: dict[str, str] | None = None,
     rotation: int = 0,
@@ -85,7 +86,8 @@ def video(
             stream.codec_context.time_base = Fraction(1, 1000)
         if rotation:
             stream.set_display_rotation(rotation)
-    words = container.add_mux_stream("mov_text" if kind == "mp4" else "subrip") if subtitles else None
+    codec = "dvd_subtitle" if are_pictures else "mov_text" if kind == "mp4" else "subrip"
+    words = container.add_mux_stream(codec) if subtitles else None
     audio = container.add_stream("aac" if kind == "mp4" else "mp2", rate=48000) if sound is not False else None
     packets = []
     for n, pixels in enumerate(chain([] if first is None else [first], frames)):
@@ -104,7 +106,7 @@ def video(
         packets += audio.encode(None)
     for begin, finish, text in subtitles:
         data = len(text.encode()).to_bytes(2, "big") + text.encode() if kind == "mp4" else text.encode()
-        packet = av.Packet(data)
+        packet = av.Packet(dvd_subtitle(text) if are_pictures else data)
         packet.stream, packet.time_base = words, Fraction(1, 1000)
         packet.pts = packet.dts = round(begin * 1000)
         packet.duration = round((finish - begin) * 1000)
@@ -114,6 +116,44 @@ def video(
         container.mux(packet)
     container.close()
     return buffer.getvalue()
+
+
+def dvd_subtitle(text: str) -> bytes:
+    """Return a subtitle of a DVD: letters of colour 1, outlines of colour 2 on colour 0, in runs of equal pixels."""
+    font = ImageFont.load_default(36)
+    layers = []
+    for stroke in (3, 0):
+        image = Image.new("L", (24 * len(text), 60))
+        ImageDraw.Draw(image).text((8, 6), text, 255, font, stroke_width=stroke)
+        layers.append(np.asarray(image) > 100)
+    pixels = np.where(layers[1], 1, np.where(layers[0], 2, 0))
+    height, width = pixels.shape
+    fields = b""
+    offsets = []
+    for first in (0, 1):
+        offsets.append(4 + len(fields))
+        for row in pixels[first::2]:
+            nibbles = ""
+            ends = [*(np.flatnonzero(np.diff(row)) + 1), width]
+            for begin, end in zip([0, *ends], ends, strict=False):
+                length = end - begin
+                while length > 0:
+                    run = min(length, 255)
+                    digits = 1 if run < 4 else 2 if run < 16 else 3 if run < 64 else 4
+                    nibbles += f"{run << 2 | int(row[begin]):0{digits}x}"
+                    length -= run
+            fields += bytes.fromhex(nibbles + "0" * (len(nibbles) % 2))
+    control = 4 + len(fields)
+    last = control + 24
+    commands = (
+        (0).to_bytes(2, "big") + last.to_bytes(2, "big")
+        + b"\x01" + b"\x03\x32\x10" + b"\x04\xff\xf0"
+        + b"\x05" + bytes.fromhex(f"{0:03x}{width - 1:03x}{0:03x}{height - 1:03x}")
+        + b"\x06" + offsets[0].to_bytes(2, "big") + offsets[1].to_bytes(2, "big") + b"\xff"
+    )  # fmt: skip
+    commands += b"\xff" * (24 - len(commands))
+    commands += (200).to_bytes(2, "big") + last.to_bytes(2, "big") + b"\x02\xff"
+    return (control + len(commands)).to_bytes(2, "big") + control.to_bytes(2, "big") + fields + commands
 
 
 def animation(frames: Sequence[Pixels], kind: str, milliseconds: Sequence[int]) -> bytes:

@@ -16,7 +16,6 @@ from commonplace.errors import ReadError
 from commonplace.ingest import walk
 from commonplace.positions import file_link, place_of_item
 from commonplace.readers import File, Quota, ReadOptions, RecordContent, read, read_content, stamp
-from commonplace.readers.ocr import OcrResult
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
 from commonplace.types import Document, ParsedDocument
 from tests.conftest import data
@@ -238,17 +237,61 @@ def test_pictures_over_the_limit_are_left_out_evenly(tmp_path: Path, options: Re
     assert max(finish for _begin, finish in times(parsed)) == pytest.approx(81 / 25)
 
 
-def test_words_in_pictures_are_read_once_while_they_stay(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: ReadOptions
+def written(*lines: tuple[str, int], ground: Pixels | None = None) -> Pixels:
+    """Return a picture of 480 x 270 pixels with lines, each at a height."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    image = Image.new("RGB", (480, 270), (20, 30, 60)) if ground is None else Image.fromarray(ground)
+    for text, top in lines:
+        ImageDraw.Draw(image).text((30, top), text, (240, 240, 220), ImageFont.load_default(24), stroke_width=0)
+    return np.asarray(image)
+
+
+def words_of(parsed: ParsedDocument) -> list[tuple[str, float, float]]:
+    return [
+        (" ".join((item.text or "").split()), round(item.span.begin or 0, 2), round(item.span.finish or 0, 2))
+        for item in parsed.items
+        if item.text
+    ]
+
+
+def test_words_in_frames_have_their_seconds_and_are_read_once_while_they_stay(
+    tmp_path: Path, options: ReadOptions
 ) -> None:
-    long = "Pump 7 of the north harbour is out of order since the storm in March of last year"
-    texts = iter(["EXIT", long, long.replace("since", "sincc"), "OPEN"])
-    monkeypatch.setattr("commonplace.readers.video.recognise", lambda *_arguments: OcrResult(next(texts), ()))
-    (tmp_path / "a.mp4").write_bytes(video([frame for seed in (1, 2, 3, 4) for frame in scene(seed, 20)]))
+    cards = [written(("North pump", 30))] * 20 + [written(("North pump", 30), ("Harbour 2031", 110))] * 20
+    cards += (
+        [written(("Irregular verbs", 60))] * 20 + [written(("Lesson 7", 60))] * 15 + [written(("Lesson 8", 60))] * 15
+    )
+    (tmp_path / "a.mp4").write_bytes(video(cards, codec="libx264", options={"preset": "veryfast"}))
     parsed = read(tmp_path / "a.mp4", replace(options, ocr_seconds=60))
-    shown = [(item.modality, item.span.begin, item.span.finish, item.text) for item in parsed.items if item.text]
-    assert shown == [("image", 0, 0.8, "EXIT"), ("text", 0.8, 2.4, long), ("image", 2.4, 3.2, "OPEN")]
+    assert words_of(parsed) == [
+        ("North pump", 0, 1.6), ("Harbour 2031", 0.8, 1.6), ("Irregular verbs", 1.6, 2.4),
+        ("Lesson 7", 2.4, 3), ("Lesson 8", 3, 3.6),
+    ]  # fmt: skip
     assert all(item.span.ocr_start == 0 for item in parsed.items if item.text)
+
+
+def test_words_over_a_moving_picture_and_those_of_a_whole_shot(tmp_path: Path, options: ReadOptions) -> None:
+    moving = [pixels // 2 for pixels in scene(3, 300, (480, 270))[::3]]
+    film = [written(("Ingrid Solberg", 200), ground=pixels) if n >= 40 else pixels for n, pixels in enumerate(moving)]
+    film += [written(("EXIT", 100))] * 25
+    (tmp_path / "a.mp4").write_bytes(video(film, codec="libx264", options={"preset": "veryfast"}))
+    parsed = read(tmp_path / "a.mp4", replace(options, ocr_seconds=60))
+    ((text, begin, finish), shot) = sorted(words_of(parsed), key=lambda words: words[1])
+    assert text == "Ingrid Solberg" and 1.6 <= begin <= 2.7 and 3 < finish <= 4.05
+    assert shot == ("EXIT", 4, 5)
+    assert [item.modality for item in parsed.items if item.text == "EXIT"] == ["image"]
+
+
+def test_subtitles_that_are_pictures_are_read(tmp_path: Path, options: ReadOptions) -> None:
+    spoken = [(0.4, 1.2, "The pump was repaired."), (1.6, 2.4, "Nobody knew why.")]
+    (tmp_path / "a.mkv").write_bytes(video(scene(1, 80), "mkv", subtitles=spoken, are_pictures=True))
+    parsed = read(tmp_path / "a.mkv", replace(options, ocr_seconds=60))
+    (passage,) = [item for item in parsed.items if item.modality == "text"]
+    assert passage.text == "[0:00:00] The pump was repaired.\n[0:00:01] Nobody knew why."
+    assert (passage.span.begin, passage.span.finish) == pytest.approx((0.4, 2.4), abs=0.01)
+    unread = read(tmp_path / "a.mkv", options).document
+    assert unread.status == "partial" and "its subtitles are pictures" in (unread.error or "")
 
 
 def test_where_reading_must_stop_the_beginning_is_kept(tmp_path: Path, options: ReadOptions) -> None:

@@ -18,6 +18,7 @@ from commonplace.generation import Part, Request, Statement
 from commonplace.server import KeyFile, Library, create_app
 from commonplace.server.page import FOLDER
 from tests.readers.make import Page, encoded, pdf, photo
+from tests.readers.make_video import scene, video
 from tests.server.conftest import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tested with Playwright (extra dev)")
@@ -399,3 +400,34 @@ def test_the_first_view_is_small_and_guarded(page: Any) -> None:
     assert page.request.get("/").headers["content-security-policy"] != policy
     old = page.request.get("/page/000000000000/app.js")
     assert old.status == 404 and "sandbox" in old.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+def test_a_film_is_played_from_the_second_of_its_hit(browser: Any, tmp_path: Path, has_key: bool) -> None:
+    pytest.importorskip("av", reason="needs the extra video")
+    film = video(scene(1, 100), "webm", "libvpx", options={"deadline": "realtime", "cpu-used": "8"})
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "pump.webm").write_bytes(film)
+    cue = "1\n00:00:02,500 --> 00:00:03,500\nThe north pump was repaired.\n"
+    (tmp_path / "films" / "pump.srt").write_text(cue, encoding="utf-8")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "films", ocr=False, workers=1, progress=False)
+    keys = KeyFile(tmp_path / "keys.json")
+    secret = keys.add("reader", ["read"])
+    app = create_app(Library({"kb": str(tmp_path / "kb")}), keys=keys if has_key else None)
+    with serving(app) as address:
+        page = browser.new_page(base_url=address)
+        troubles: list[str] = []
+        page.on("console", lambda line: "Content Security" in line.text and troubles.append(line.text))
+        page.add_init_script(f"sessionStorage.setItem('commonplace-key', '{secret}')" if has_key else "")
+        page.goto("/")
+        search(page, "When was the pump repaired?")
+        page.get_by_role("button", name="Type", exact=True).click()
+        page.get_by_role("button", name="Video", exact=True).click()
+        page.locator(".passage", has_text="repaired").first.get_by_role("button").first.click()
+        player = page.locator("video.player")
+        expect(player).to_be_visible()
+        page.wait_for_function("document.querySelector('video.player')?.currentTime === 2.5")
+        assert player.get_attribute("src").startswith("blob:" if has_key else "/v1/")
+        assert troubles == []
+        page.close()

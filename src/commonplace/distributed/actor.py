@@ -104,6 +104,7 @@ class IngestActor:
             encoding=spec.encoding,
             speech_seconds=spec.speech_seconds if is_speech_readable() else 0.0,
             speech_model=spec.speech_model,
+            **self._space.sound,
         )
         self._pool = reader_pool(options, workers)
         return Started(self._host, __version__, self._space.fingerprint, self._space.plugin_fingerprints)

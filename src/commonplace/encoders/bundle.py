@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from commonplace.encoders.audio import AudioTower
 from commonplace.encoders.base import (
     LARGEST_DIM,
     UNKNOWN_LIMIT,
@@ -33,6 +34,7 @@ from commonplace.encoders.runtime import Graph, openvino
 from commonplace.errors import ModelError
 from commonplace.i18n import _
 from commonplace.text.language import normalised_tag, script_of, scripts_of
+from commonplace.types import AUDIO
 
 __all__ = ["DEFAULT_BUNDLE", "FORMAT", "Bundle", "ImageTower", "TextTower", "padded", "sha256"]
 
@@ -470,13 +472,14 @@ def _shortest(image: Any, edge: int, size: tuple[int, int], method: Any) -> Any:
 
 
 class Bundle(BaseModel):
-    """A folder of towers with their description, ``bundle.json``; ``text`` or ``image`` is None if absent.
+    """A folder of towers with their description, ``bundle.json``; ``text``, ``image`` or ``audio`` is None if absent.
 
     Raises ModelError if the folder or ``bundle.json`` is missing, damaged, or of a newer format.
     """
 
     text: TextTower | None
     image: ImageTower | None
+    audio: AudioTower | None
 
     def __init__(self, folder: str | Path = DEFAULT_BUNDLE) -> None:
         self.folder = Path(folder)
@@ -531,6 +534,7 @@ class Bundle(BaseModel):
         checksums = self.spec["checksums"]
         self.text = self._text(towers["text"]) if "text" in towers else None
         self.image = ImageTower(self.folder, towers["image"], self.dim, checksums) if "image" in towers else None
+        self.audio = AudioTower(self.folder, towers["audio"], self.dim, checksums) if "audio" in towers else None
 
     def _text(self, spec: dict[str, Any]) -> TextTower:
         if "remote" not in spec:
@@ -541,10 +545,12 @@ class Bundle(BaseModel):
 
     @property
     def encoders(self) -> dict[str, Encoder]:
-        """The encoders by name: ``text``, ``image`` and, for visual similarity of pictures, ``visual``."""
+        """The encoders by name: ``text``, ``image``, for visual similarity of pictures ``visual``, and ``audio``."""
         encoders = super().encoders
         if self.image is not None and self.image.visual:
             encoders[VISUAL] = VisualEncoder(self.image)
+        if self.audio is not None:
+            encoders[AUDIO] = self.audio
         return encoders
 
     @property

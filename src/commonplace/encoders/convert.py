@@ -46,6 +46,7 @@ LEAST_TOKENS = 16
 LARGEST_SETTING = 64 << 20  # most bytes of a file in SETTINGS
 
 TEXT = ("text_embeds", "text_embeddings", "l2norm_text_embeddings")
+AUDIO = ("audio_embeds", "l2norm_audio_embeddings")
 IMAGE = ("image_embeds", "image_embeddings", "l2norm_image_embeddings")
 HIDDEN = ("last_hidden_state", "token_embeddings")
 POOLED = ("sentence_embedding", "pooler_output")
@@ -71,7 +72,7 @@ class Choice:
 
 
 def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
-    """Return the graph files among ``names`` by tower: ``text``, ``image``, or ``both`` in one file.
+    """Return the graph files among ``names`` by tower: ``text``, ``image``, ``audio``, or ``both`` in one file.
 
     ``precision`` is preferred; then float32, float16 and 8 bits.
     """
@@ -81,6 +82,7 @@ def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
     for tower, stems in (
         ("text", ("text_model",)),
         ("image", ("vision_model", "image_model")),
+        ("audio", ("audio_model",)),
         ("both", ("model",)),
     ):
         paths = (
@@ -93,7 +95,7 @@ def graphs(names: Iterable[str], precision: str) -> dict[str, str]:
         name = next((path for path in paths if path in files), None)
         if name is not None:
             chosen[tower] = name
-    if {"text", "image"} <= set(chosen) or (chosen and "both" not in chosen):
+    if {"text", "image"} <= set(chosen) or {"text", "audio"} <= set(chosen) or (chosen and "both" not in chosen):
         chosen.pop("both", None)
         return chosen
     return {"both": chosen["both"]} if "both" in chosen else {}
@@ -169,7 +171,7 @@ class _Conversion:
         for tower, file in chosen.items():
             inputs, outputs = self._ports(self.folder / file)
             for kind in ("text", "image") if tower == "both" else (tower,):
-                needed = "pixel_values" if kind == "image" else "input_ids"
+                needed = {"image": "pixel_values", "audio": "input_features"}.get(kind, "input_ids")
                 if needed not in inputs and tower != "both":
                     raise ModelError(
                         _("{file} takes {inputs}, not {needed}: choose another model").format(
@@ -177,7 +179,7 @@ class _Conversion:
                         )
                     )
                 if needed in inputs:
-                    make = self._image if kind == "image" else self._text
+                    make = {"image": self._image, "audio": self._audio}.get(kind, self._text)
                     towers[kind] = make(file, inputs, outputs)
         if not towers:
             raise ModelError(
@@ -433,6 +435,51 @@ class _Conversion:
             **self._geometry(),
         }
 
+    def _audio(self, file: str, inputs: set[str], outputs: Mapping[str, int]) -> Json:
+        output = next((name for name in AUDIO if name in outputs), None)
+        if output is None or inputs != {"input_features"}:
+            raise ModelError(
+                _(
+                    "{file} takes {inputs} and gives {outputs}, not input_features and audio_embeds: choose another"
+                ).format(file=file, inputs=", ".join(sorted(inputs)), outputs=", ".join(sorted(outputs)))
+            )
+        config = self._settings("preprocessor_config.json")
+        kind = config.get("feature_extractor_type")
+        if kind != "ClapFeatureExtractor" or config.get("truncation") == "fusion":
+            raise ModelError(
+                _("its sound is prepared by {kind}, which is not supported: choose another model").format(
+                    kind=f"{kind} ({config.get('truncation')})"
+                )
+            )
+        padding = {"repeatpad": "repeat", "repeat": "repeat", "pad": "silence"}
+        try:
+            return {
+                "file": _flat(file),
+                "input": "input_features",
+                "output": output,
+                "rate": int(config["sampling_rate"]),
+                "seconds": float(config["max_length_s"]),
+                "padding": padding[config.get("padding", "repeatpad")],
+                "features": {
+                    "window": int(config["fft_window_size"]),
+                    "fft": int(config["fft_window_size"]),
+                    "hop": int(config["hop_length"]),
+                    "mels": int(config["feature_size"]),
+                    "low": float(config["frequency_min"]),
+                    "high": float(config["frequency_max"]),
+                    "scale": "slaney",
+                    "log": "db",
+                    "centred": True,
+                    "layout": "1,frames,mels",
+                },
+            }
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ModelError(
+                _("its preprocessor_config.json has a missing or wrong entry, {problem}: choose another model").format(
+                    problem=problem
+                )
+            ) from problem
+
     def _image_output(self, file: str, outputs: Mapping[str, int], joint: bool) -> tuple[str, str]:
         for name in IMAGE:
             if name in outputs:
@@ -581,6 +628,8 @@ def _probe(bundle: Bundle) -> dict[str, int]:
     if bundle.image is not None:
         ramp = np.linspace(0, 255, 64 * 48 * 3).astype(np.uint8).reshape(48, 64, 3)
         rows["image"] = bundle.image.encode([ramp])
+    if bundle.audio is not None:
+        rows["audio"] = bundle.audio.encode([np.sin(np.arange(bundle.audio.rate) / 20)])
     for kind, vectors in rows.items():
         if vectors.ndim != 2 or not vectors.size or not np.isfinite(vectors).all() or not np.any(vectors, axis=1).all():
             raise ModelError(

@@ -31,7 +31,7 @@ class Preset:
     """
 
     repo: str | None
-    what: str  # "text and pictures" or "text"
+    what: str  # "text and pictures", "text and sound" or "text"
     size: int
     dim: int
     languages: str
@@ -92,6 +92,11 @@ PRESETS: dict[str, Preset] = {
         "jinaai/jina-clip-v2", N_("text and pictures"), 3500, 1024, N_("89, Chinese among them"),
         N_("CC-BY-NC-4.0: not for commercial use"), N_("See its card."),
         N_("Long texts and pictures of 512 pixels in one space; large and slow without a GPU."),
+    ),
+    "clap": Preset(
+        "Xenova/clap-htsat-unfused", N_("text and sound"), 615, 512, N_("English"), "Apache-2.0",
+        N_("See its card; not tried here with its weights."),
+        N_("Recordings and films by their sound, asked for in words: rain, a siren, applause. No pictures."),
     ),
     "chinese-clip-b16": Preset(
         "Xenova/chinese-clip-vit-base-patch16", N_("text and pictures"), 755, 512, N_("Chinese"), "Apache-2.0",

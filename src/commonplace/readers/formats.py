@@ -112,6 +112,7 @@ FORMATS = {
     "image/tiff": "commonplace.readers.pictures:read_picture",
     "image/avif": "commonplace.readers.pictures:read_picture",
     "image/heic": "commonplace.readers.pictures:read_picture",
+    "image/svg+xml": "commonplace.readers.svg:read_svg",
     "video/*": "commonplace.readers.video:read_video",
     "audio/*": "commonplace.readers.sound:read_sound",
 }
@@ -126,6 +127,7 @@ _EXTENSIONS = {
     "image/tiff": "tif tiff",
     "image/avif": "avif avifs",
     "image/heic": "heic heif hif",
+    "image/svg+xml": "svg",
     "video/mp4": "mp4 m4v",
     "video/quicktime": "mov qt",
     "video/3gpp": "3gp 3g2",
@@ -216,6 +218,7 @@ _MAX_LANGUAGE = 12  # characters of what stands before the ending of subtitles: 
 _ARCHIVES = {"application/zip", "application/x-tar", "application/gzip", "application/x-bzip2", "application/x-xz"}
 _ARCHIVES |= {"application/x-7z-compressed"}
 _BINARY = {kind for kind in FORMATS if kind.split("/")[0] == "image" or "vnd." in kind or kind.endswith("zip")}
+_BINARY -= {"image/svg+xml"}
 _BINARY |= _ARCHIVES | {"application/msword"} | {kind for kind in _EXTENSIONS if kind.startswith(("video/", "audio/"))}
 
 #: Types that are text for the most part, with bytes of any kind inside. Their readers say where they are damaged.
@@ -276,6 +279,7 @@ _FEED = re.compile(
     rb"(rdf:RDF)\s[^>]*purl\.org/rss/)",
     re.IGNORECASE,
 )
+_SVG = re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<[!?][^>]*>\s*)*<(?:svg:)?svg[\s>]", re.DOTALL)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 # Types detected from the first member names in a ZIP, where the name of the file does not decide.
 _PACKAGE_MAGIC = (
@@ -443,6 +447,8 @@ def sniff(head: bytes, name: str) -> str | None:
         return "application/warc"
     if type_by_name in (None, "text/plain", "application/xml") and (feed := _FEED.match(head.removeprefix(_BOMS[0]))):
         return "application/rss+xml" if feed[1] or feed[2] else "application/atom+xml"
+    if type_by_name in (None, "text/plain", "application/xml") and _SVG.match(head.removeprefix(_BOMS[0])):
+        return "image/svg+xml"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _OLE)):
         return _type_of_package(head, type_by_name)
     if head.startswith(b"{\\rtf"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import process_time, thread_time
@@ -21,13 +22,14 @@ from commonplace.readers.order import reading_order
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
 from commonplace.types import Box
 
-__all__ = ["OcrResult", "are_readable", "recognise", "with_ocr"]
+__all__ = ["OcrResult", "are_readable", "is_drawn", "recognise", "text_boxes", "with_ocr"]
 
 SIDE = 1600  # pixels; the longer side of the picture given to OCR
 
 _OUT_OF_TIME = N_("time ran out before OCR had read all pictures; split it")
 _MIN_EQUAL_NEIGHBOURS = 0.35  # share of equal neighbouring pixels: above it the picture is a drawing or screenshot
 _TEXT_CHECK_SIDE = 480  # pixels; the longer side at which a photograph is checked for text first
+_LEAST_SIDE = 64  # pixels of the longer side; smaller pictures have no words
 _MIN_LINE_SCORE = 0.6  # minimum score of a line; others are dropped
 _MIN_MEAN_SCORE = 0.85  # mean score of a picture's lines; print scores .95 and more, upside down .7
 _SURE_SCORE = 0.95  # mean score at which no other turn of a picture is tried
@@ -103,17 +105,42 @@ def recognise(
 
     ``small`` is the picture at reading size, used to skip photographs without text; None skips this check.
     """
-    quota = file.quota
-    if not file.options.ocr_seconds:
+    if not _has_time(file):
         return None
-    if quota.ocr_seconds <= 0:
+    with _timed(file):
+        return _read_text(small, render)
+
+
+def text_boxes(file: File, pixels: NDArray[np.uint8]) -> list[Box]:
+    """Return the boxes of the lines of text in a small picture, unread and in no order, as fractions of the picture.
+
+    Small print is not detected. Returns none where OCR is off, or the time for it is used up.
+    """
+    if not _has_time(file) or max(pixels.shape[:2]) < _LEAST_SIDE:
+        return []
+    with _timed(file):
+        return _detect_boxes(pixels)
+
+
+def _has_time(file: File) -> bool:
+    """Return whether OCR may go on; where its time is used up, that is noted."""
+    if not file.options.ocr_seconds:
+        return False
+    if file.quota.ocr_seconds <= 0:
         if _(_OUT_OF_TIME) not in file.problems:
             file.problems.append(_(_OUT_OF_TIME))
-        return None
+        return False
+    return True
+
+
+@contextmanager
+def _timed(file: File) -> Iterator[None]:
+    """Take the time that OCR needs from what the document has for it."""
+    quota = file.quota
     start = process_time()  # of all threads
     own_start = thread_time()
     try:
-        return _read_text(small, render)
+        yield
     finally:
         spent = process_time() - start
         quota.ocr_seconds -= spent
@@ -121,7 +148,7 @@ def recognise(
 
 
 def _read_text(small: NDArray[np.uint8] | None, render: Callable[[int], NDArray[np.uint8] | None]) -> OcrResult | None:
-    if small is not None and (max(small.shape[:2]) < 64 or not (_is_drawn(small) or _has_text(small))):
+    if small is not None and (max(small.shape[:2]) < _LEAST_SIDE or not (is_drawn(small) or _has_text(small))):
         return None
     pixels = render(SIDE)
     if pixels is None:
@@ -183,9 +210,7 @@ def _detect_lines(pixels: NDArray[np.uint8]) -> list[_OcrLine]:
         return []
     lines = []
     for corners, text, score in zip(output.boxes, output.txts, output.scores, strict=True):
-        xs, ys = corners[:, 0] / width, corners[:, 1] / height
-        edges = [min(1.0, max(0.0, float(edge))) for edge in (xs.min(), ys.min(), xs.max(), ys.max())]
-        lines.append(_OcrLine(" ".join(text.split()), (edges[0], edges[1], edges[2], edges[3]), float(score)))
+        lines.append(_OcrLine(" ".join(text.split()), _edges(corners, width, height), float(score)))
     return lines
 
 
@@ -224,7 +249,7 @@ def _join_lines(lines: list[_OcrLine]) -> OcrResult:
     return OcrResult(text, tuple(line_boxes))
 
 
-def _is_drawn(pixels: NDArray[np.uint8]) -> bool:
+def is_drawn(pixels: NDArray[np.uint8]) -> bool:
     """Return whether a picture is a screenshot or a drawing: most pixels equal their neighbour."""
     same = (pixels[:, 1:] == pixels[:, :-1]).all(axis=2)
     return bool(same.mean() > _MIN_EQUAL_NEIGHBOURS)
@@ -235,8 +260,20 @@ def _has_text(pixels: NDArray[np.uint8]) -> bool:
 
     image = Image.fromarray(pixels)
     image.thumbnail((_TEXT_CHECK_SIDE, _TEXT_CHECK_SIDE), Image.Resampling.BILINEAR)
-    output = _engine()(_bgr(np.asarray(image)), use_det=True, use_cls=False, use_rec=False)
-    return output.boxes is not None and len(output.boxes) > 0
+    return bool(_detect_boxes(np.asarray(image)))
+
+
+def _detect_boxes(pixels: NDArray[np.uint8]) -> list[Box]:
+    output = _engine()(_bgr(pixels), use_det=True, use_cls=False, use_rec=False)
+    height, width = pixels.shape[:2]
+    return [] if output.boxes is None else [_edges(corners, width, height) for corners in output.boxes]
+
+
+def _edges(corners: NDArray[Any], width: int, height: int) -> Box:
+    """Return the box around the corners of a line, as fractions of the picture."""
+    xs, ys = corners[:, 0] / width, corners[:, 1] / height
+    left, top, right, bottom = (min(1.0, max(0.0, float(edge))) for edge in (xs.min(), ys.min(), xs.max(), ys.max()))
+    return left, top, right, bottom
 
 
 def _bgr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -50,7 +50,8 @@ class ReadOptions:
     reader stops before the next page or part, and what it has read is kept. OCR gets ``ocr_seconds`` of processor time
     per document, which do not count as ``seconds``; it needs the extra ``ocr``. In the same way speech gets
     ``speech_seconds``; it needs the extra ``speech``. ``speech_model`` is the folder of a Whisper model; where it is
-    empty, it is only noted where there is speech. ``encoding`` is that of text files, web
+    empty, it is only noted where there is speech. For models that embed sound, it is also given in pieces of
+    ``sound_seconds`` with ``sound_rate`` samples a second; 0 for others. ``encoding`` is that of text files, web
     pages and tables, whatever they say of themselves; where it is empty, it is detected.
     """
 
@@ -66,6 +67,8 @@ class ReadOptions:
     encoding: str = ""
     speech_seconds: float = 0.0
     speech_model: str = ""
+    sound_rate: int = 0
+    sound_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.encoding and codec_of(self.encoding) is None:

@@ -36,7 +36,7 @@ from commonplace.types import Box, Picture, Span, printable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["load_picture", "picture_of", "read_picture"]
+__all__ = ["load_picture", "picture_of", "read_picture", "size_of_picture"]
 
 # Opened by class, not by Image.open: no other decoder (EPS, PDF) sees the bytes, and the size is known before decoding.
 _PLUGINS = {
@@ -85,6 +85,22 @@ def load_picture(
         ReadError: the picture is missing, truncated, not a supported picture, or has more than ``max_pixels`` pixels.
     """
     return _load(source, side, thumbnail_side, max_pixels, max_bytes, frame)[0]
+
+
+def size_of_picture(data: bytes) -> tuple[int, int]:
+    """Return width and height in pixels, undecoded, from the bytes of a picture file that is no drawing.
+
+    Raises:
+        ReadError: it is damaged, or not a supported picture.
+    """
+    if sniff(data[:HEAD], "") not in _PLUGINS:
+        raise ReadError(_("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); convert it"))
+    try:
+        return _open(data, MAX_PIXELS).size
+    except (ReadError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds of errors on damaged bytes
+        raise ReadError(str(error)) from None
 
 
 def read_picture(file: File) -> Iterator[Part]:
@@ -303,6 +319,10 @@ def _open(data: bytes, max_pixels: int) -> Image:
     if not data:
         raise ReadError(_("is empty, so there is nothing to read; add another file"))
     kind = sniff(data[:HEAD], "")
+    if kind == "image/svg+xml":
+        from commonplace.readers.svg import draw_svg
+
+        return draw_svg(data)
     if kind not in _PLUGINS:
         raise ReadError(_("not a picture of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC); convert it"))
     if kind == "image/webp":

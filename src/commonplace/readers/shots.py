@@ -54,7 +54,7 @@ class Frame:
     """A frame and the seconds from which and until which it is shown.
 
     ``small`` are RGB pixels of the size SMALL. ``render(side)`` returns upright RGB pixels with at most ``side`` on the
-    longer side; it is called before the next frame is requested.
+    longer side; it is called before the next frame but one is requested.
     """
 
     begin: Fraction
@@ -65,11 +65,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class KeyFrame:
-    """A picture that stands for a shot, in two sizes; ``large`` is the same as ``pixels`` where none was asked for."""
+    """A picture that stands for a shot, and its second."""
 
     time: Fraction
     pixels: Pixels
-    large: Pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,12 @@ class Shot:
     is_new: bool = True  # it begins with a change of the picture, and does not go on with the shot before
 
 
-def shots(
-    frames: Iterable[Frame], side: int, *, large_side: int | None = None, most: int = MAX_PICTURES
-) -> Iterator[Shot]:
+def shots(frames: Iterable[Frame], side: int, *, most: int = MAX_PICTURES) -> Iterator[Shot]:
     """Yield the shots of a film in order, each or each piece with at most ``most`` pictures.
 
-    These have at most ``side`` pixels on the longer side, and their large copies ``large_side``.
+    These have at most ``side`` pixels on the longer side.
     """
-    film = _Film(side, large_side, most)
+    film = _Film(side, most)
     for frame in frames:
         yield from film.take(frame)
     yield from film.end()
@@ -115,7 +112,6 @@ class _Candidate:
 
     record: _Record
     pixels: Pixels
-    large: Pixels
     sharpness: float
     is_dark: bool
 
@@ -151,13 +147,13 @@ class _Piece:
         if not chosen and self.dark is not None:
             chosen = [self.dark]
         chosen.sort(key=lambda candidate: candidate.record.begin)
-        pictures = (KeyFrame(kept.record.begin, kept.pixels, kept.large) for kept in chosen)
+        pictures = (KeyFrame(kept.record.begin, kept.pixels) for kept in chosen)
         return Shot(self.begin, finish, tuple(pictures), self.is_new)
 
 
 class _Film:
-    def __init__(self, side: int, large_side: int | None, most: int) -> None:
-        self._side, self._large_side, self._most = side, large_side, most
+    def __init__(self, side: int, most: int) -> None:
+        self._side, self._most = side, most
         self._records: deque[_Record] = deque()  # those that are judged, as long as they are compared, and those ahead
         self._judged = 0  # how many of the records were judged
         self._piece: _Piece | None = None
@@ -203,11 +199,10 @@ class _Film:
             return None
         self._next_candidate = record.second + _EVERY
         pixels = frame.render(self._side)
-        large = pixels if self._large_side is None else frame.render(self._large_side)
         grey = pixels[..., 1].astype(np.int16)
         edges = np.abs(4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:])
         is_dark = bool(np.percentile(record.small.mean(axis=2), 95) < _DARK)
-        return _Candidate(record, pixels, large, float(edges.mean()) if edges.size else 0.0, is_dark)
+        return _Candidate(record, pixels, float(edges.mean()) if edges.size else 0.0, is_dark)
 
     def _note_dissolve(self) -> None:
         """Compare the frame half a dissolve ago with those before and after it."""

@@ -25,6 +25,7 @@ from commonplace.readers.media import (
 )
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import load_picture
+from commonplace.readers.sound_pieces import sound_pieces
 from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue, cues_of
 from commonplace.types import Span
@@ -66,6 +67,7 @@ def _parts(file: File, av: Any, container: Any) -> Iterator[Part]:
     tracks += [timed, *cues_beside(file)]
     tracks.append(speech_of(file, [cue for cues in tracks for cue in cues]))
     yield from texts("", chapters_of(container), tracks, start=offset)
+    yield from sound_pieces(file)
     for data in covers:
         try:
             picture = load_picture(

@@ -29,7 +29,7 @@ from commonplace.readers.parts import File
 from commonplace.readers.subtitles import Cue
 from commonplace.types import printable
 
-__all__ = ["is_speech_readable", "speech_folder", "speech_of"]
+__all__ = ["Samples", "is_speech_readable", "sound_of", "speech_folder", "speech_of"]
 
 _RATE = 16_000  # samples a second, as both models take them
 _WINDOW = 512  # samples that Silero VAD judges at once
@@ -107,7 +107,7 @@ def speech_of(file: File, subtitles: Sequence[Cue] = ()) -> list[Cue]:
     try:
         model = _model(options.speech_model) if options.speech_model else None
         with opened(file, missing="", damaged="{detail}") as (av, container):
-            sound = _sound(file, av, container) if container.streams.audio else iter(())
+            sound = sound_of(file, av, container) if container.streams.audio else iter(())
             return _Speech(file, model, subtitles, start).cues(sound)
     except ModelError as problem:
         file.problems.append(str(problem))
@@ -354,14 +354,14 @@ class _Listener:
             self._begin += count * _WINDOW / _RATE
 
 
-def _sound(file: File, av: Any, container: Any) -> Iterator[tuple[float, Samples]]:
-    """Yield the sound in pieces, each with its second: one channel, ``_RATE`` samples a second, in [-1, 1]."""
+def sound_of(file: File, av: Any, container: Any, rate: int = _RATE) -> Iterator[tuple[float, Samples]]:
+    """Yield the sound in pieces, each with its second: one channel, ``rate`` samples a second, in [-1, 1]."""
     stream = container.streams.best("audio") or container.streams.audio[0]
     if stream.codec_context is None:
         file.problems.append(_("its sound is in a format that cannot be decoded; convert it"))
         return
     zero, second, damaged = first_second(av, container), 0.0, 0
-    resampler = av.AudioResampler("flt", "mono", _RATE)
+    resampler = av.AudioResampler("flt", "mono", rate)
     packets = container.demux(stream)
     while damaged <= _MAX_DAMAGED:
         try:
@@ -380,10 +380,10 @@ def _sound(file: File, av: Any, container: Any) -> Iterator[tuple[float, Samples
             try:
                 pieces = resampler.resample(frame)
             except (av.FFmpegError, ValueError):  # the rate or the channels have changed
-                resampler = av.AudioResampler("flt", "mono", _RATE)
+                resampler = av.AudioResampler("flt", "mono", rate)
                 pieces = resampler.resample(frame)
             for piece in pieces:
                 samples = np.nan_to_num(piece.to_ndarray().reshape(-1).astype(np.float32))
                 yield at, samples
-                at += len(samples) / _RATE
+                at += len(samples) / rate
             second = at

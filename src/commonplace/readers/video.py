@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from commonplace.errors import ReadError
 from commonplace.i18n import _
+from commonplace.readers.bitmap_subtitles import BitmapSubtitles
+from commonplace.readers.frame_text import FrameText, ShownWords
 from commonplace.readers.media import (
     MAX_CUES,
     MAX_SECONDS,
@@ -31,10 +34,10 @@ from commonplace.readers.media import (
     texts,
     title_at,
 )
-from commonplace.readers.ocr import recognise
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
 from commonplace.readers.pictures import picture_of
 from commonplace.readers.shots import SMALL, Frame, Shot, shots
+from commonplace.readers.sound_pieces import sound_pieces
 from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue
 from commonplace.types import Span
@@ -45,12 +48,11 @@ Pixels = NDArray[np.uint8]
 
 SIDE = 480
 """Pixels of the longer side of a shot's picture: hundreds of them are in memory at once."""
-_OCR_SIDE = 1280
 _SLICE = 10  # seconds of a video that count as a page
 _HURRY = 20.0  # seconds of processor time after which it is known whether the time will suffice
 _MAX_DAMAGED = 100  # packets in a row that cannot be decoded, after which no more are tried
-_SAME_WORDS = 0.7  # share of common words from which on the words in a picture are those of the picture before
-_FEW_WORDS = 12  # words; more are a passage of their own
+_FEW_WORDS = 12  # words of a shot that its picture has; more are a passage of their own
+_NEAR = 0.6  # seconds by which words may come later or go earlier than the shot that they belong to
 
 _DESCRIPTIONS = ("description", "com.apple.quicktime.description", "comment")
 _PQ, _HLG = 16, 18  # transfer functions of high dynamic range (ITU-T H.273)
@@ -75,9 +77,10 @@ class _Video:
         self._zero = first_second(av, container)
         self._chapters = chapters_of(container)
         self._cues: dict[int, list[Cue]] = {}
+        self._bitmaps = BitmapSubtitles(av, file, self._zero)
         self._pictures: list[ImageBlock] = []
         self._left_out = 0
-        self._words: list[_Words] = []
+        self._text = FrameText(file, self._duration()) if file.options.ocr_seconds else None
         self._finish = Fraction(0)  # of all that was read
         self._second = Fraction(0)  # up to which frames were read
         self._is_whole = True
@@ -88,22 +91,22 @@ class _Video:
         tags = note_tags(self._file, self._container)
         frames = self._frames()
         options = self._file.options
-        large_side = _OCR_SIDE if options.ocr_seconds else None
-        for shot in shots(frames, min(SIDE, options.picture_side), large_side=large_side):
+        for shot in shots(frames, min(SIDE, options.picture_side)):
             self._note_shot(shot)
+        words = self._words()
         self._note_problems()
         description = next((tags[name] for name in _DESCRIPTIONS if tags.get(name)), "")
-        tracks = [*self._cues.values(), *cues_beside(self._file)]
+        tracks = [*self._cues.values(), self._bitmaps.end(), *cues_beside(self._file)]
         tracks.append(speech_of(self._file, [cue for cues in tracks for cue in cues]))
         offset = 0
         for block in texts(description, self._chapters, tracks):
             yield block
             offset = block.start + len(block.text) + 1
         yield from self._pictures
-        for words in self._words:
-            if words.is_passage:
-                yield words.block(offset, title_at(self._chapters, words.begin))
-                offset += len(words.text) + 1
+        for shown in words:
+            yield _passage(shown, offset, title_at(self._chapters, shown.begin))
+            offset += len(shown.text) + 1
+        yield from sound_pieces(self._file)
 
     # --- frames -----------------------------------------------------------------------------------------------
 
@@ -129,8 +132,10 @@ class _Video:
         clock = _Clock(stream, self._zero) if stream is not None else None
         damaged = 0
         for packet in self._packets():
-            if packet.stream.type == "subtitle" and sum(map(len, self._cues.values())) < MAX_CUES:
-                self._cues.setdefault(packet.stream.index, []).extend(cues_in(self._av, packet, self._zero))
+            if packet.stream.type == "subtitle" and not self._bitmaps.take(packet):
+                cues = self._cues.setdefault(packet.stream.index, [])
+                if sum(map(len, self._cues.values())) < MAX_CUES:
+                    cues.extend(cues_in(self._av, packet, self._zero))
             if clock is None or packet.stream is not stream:
                 continue
             try:
@@ -152,7 +157,10 @@ class _Video:
                     self._is_whole = False
                     continue
                 self._second = max(self._second, times[1])
-                yield Frame(*times, small, lambda side, frame=frame: self._render(frame, side))  # type: ignore[misc]
+                result = Frame(*times, small, lambda side, frame=frame: self._render(frame, side))  # type: ignore[misc]
+                if self._text is not None:
+                    self._text.take(result)
+                yield result
         if damaged or not self._is_whole:
             self._file.problems.append(_("some of its pictures are damaged and were left out; save a new copy"))
 
@@ -246,8 +254,6 @@ class _Video:
             height, width = key_frame.pixels.shape[:2]
             picture = picture_of(key_frame.pixels, width, height, file.options.thumbnail_side)
             block = ImageBlock(picture, Span(box=(0.0, 0.0, 1.0, 1.0), begin=times[0], finish=times[1]), title=title)
-            if file.options.ocr_seconds:
-                block = self._with_words(block, key_frame.pixels, key_frame.large)
             self._pictures.append(block)
         while len(self._pictures) > file.options.max_pictures:
             shown = [(block.span.begin, block.span.finish) for block in self._pictures]
@@ -256,39 +262,34 @@ class _Video:
             del self._pictures[min(several or range(len(shown)), key=lengths.__getitem__)]
             self._left_out += 1
 
-    def _with_words(self, block: ImageBlock, pixels: Pixels, large: Pixels) -> ImageBlock:
-        """Note the words in a picture, once while they stay."""
-        result = recognise(self._file, pixels, lambda _side: large)
-        begin, finish = float(block.span.begin or 0), float(block.span.finish or 0)
-        if result is None:
-            return block
-        last = self._words[-1] if self._words else None
-        if last is not None and last.is_alike(result.text):
-            last.finish = max(last.finish, finish)
-            return block
-        words = _Words(result.text, begin, finish, result.word_count > _FEW_WORDS)
-        self._words.append(words)
-        if words.is_passage:
-            return block
-        return ImageBlock(block.picture, block.span, title=block.title, ocr_text=" ".join(result.text.split()))
+    def _words(self) -> list[ShownWords]:
+        """Return the words in frames, but for a few that belong to one shot: its first picture has these."""
+        passages = []
+        if self._text is not None:
+            self._text.end()
+            for words in self._text.words():
+                place = None if words.word_count > _FEW_WORDS else self._place_of_shot(words)
+                if place is None:
+                    passages.append(words)
+                else:
+                    block = self._pictures[place]
+                    text = " ".join(filter(None, [block.ocr_text, *words.text.split()]))
+                    self._pictures[place] = replace(block, ocr_text=text)
+        return passages
+
+    def _place_of_shot(self, words: ShownWords) -> int | None:
+        """Return the place of the first picture of the shot in which words are shown from its begin to its end."""
+        for place, block in enumerate(self._pictures):
+            begin, finish = block.span.begin or 0.0, block.span.finish or 0.0
+            if abs(begin - words.begin) <= _NEAR and abs(finish - words.finish) <= _NEAR:
+                return place
+        return None
 
 
-class _Words:
-    """Words in pictures, from the first picture that shows them to the last."""
-
-    def __init__(self, text: str, begin: float, finish: float, is_passage: bool) -> None:
-        self.text, self.begin, self.finish, self.is_passage = text, begin, finish, is_passage
-        self._set = set(text.casefold().split())
-
-    def is_alike(self, text: str) -> bool:
-        """Return whether a text says the same, but for what was misread."""
-        words = set(text.casefold().split())
-        return len(words & self._set) >= _SAME_WORDS * max(len(words), len(self._set), 1)
-
-    def block(self, start: int, title: str | None) -> TextBlock:
-        unwrapped = re.sub(r"(?<!\n)\n(?!\n)", " ", self.text)
-        times = self.begin, self.finish
-        return TextBlock(self.text, start, title, split_as=unwrapped, times=lambda _first, _last: times, from_ocr=True)
+def _passage(words: ShownWords, start: int, title: str | None) -> TextBlock:
+    unwrapped = re.sub(r"(?<!\n)\n(?!\n)", " ", words.text)
+    times = words.begin, words.finish
+    return TextBlock(words.text, start, title, split_as=unwrapped, times=lambda _first, _last: times, from_ocr=True)
 
 
 class _Clock:

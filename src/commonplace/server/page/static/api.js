@@ -135,6 +135,19 @@ export async function pictureAddress(path) {
   return URL.createObjectURL(await (await request(path)).blob());
 }
 
+const MOST_TO_PLAY = 300 * 2 ** 20; // bytes: with a key a film is fetched whole, as a <video> sends no header either
+
+/** Return an address that a <video> or an <audio> can load. */
+export async function mediaAddress(path) {
+  if (!key()) return path;
+  const response = await request(path);
+  if (Number(response.headers.get("Content-Length")) > MOST_TO_PLAY) {
+    response.body.cancel().catch(() => {});
+    throw new Problem({ type: ":large", title: "" }, 0);
+  }
+  return URL.createObjectURL(await response.blob());
+}
+
 /** Return a picture as a data URL, for a file that holds everything. */
 export async function pictureData(path) {
   const blob = await (await request(path)).blob();

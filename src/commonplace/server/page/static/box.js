@@ -13,7 +13,7 @@ const TYPES = [
   ["office", () => t("Office files"), { media_type: "application/vnd.*" }],
   ["web", () => t("Web pages"), { media_type: "text/html" }],
   ["notes", () => t("Plain text and Markdown"), { media_type: "text/*" }],
-  ["video", () => t("Video"), { modality: "video" }],
+  ["video", () => t("Video"), { media_type: "video/*" }],
 ];
 
 /** Return the filters of a state as the API takes them. */

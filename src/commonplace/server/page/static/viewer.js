@@ -57,6 +57,8 @@ async function draw(id) {
     const hit = hits().find((entry) => entry.id === id) ?? citedHit(id) ?? (await api.item(context.collection.name, id));
     if (shownId !== id) return;
     const where = place(hit);
+    const playing = await player(hit);
+    if (shownId !== id) return;
     const head = h("header", {},
       h("div", { class: "viewer-title" }, h("h2", { id: "viewer-title" }, hit.name), h("p", { class: "quiet" }, hit.confidence !== undefined && confidenceMark(hit), where && h("span", {}, where))),
       h("div", { class: "viewer-tools" },
@@ -66,7 +68,7 @@ async function draw(id) {
         iconButton("right", t("Next hit"), { onclick: () => step(1), disabled: !neighbour(1) }),
         closeButton()));
     fill(dialog, head, body);
-    fill(body, hit.page ? pageView(hit) : null, hit.modality === "image" || hit.page ? null : await documentView(hit));
+    fill(body, playing, hit.page ? pageView(hit) : null, hit.modality === "image" || hit.page ? null : await documentView(hit));
     if (shownId !== id) return;
     body.querySelector(".here")?.scrollIntoView({ block: "center" });
     dialog.querySelector("header .icon-button:last-of-type")?.focus({ preventScroll: true });
@@ -76,6 +78,23 @@ async function draw(id) {
 }
 
 const closeButton = () => iconButton("close", t("Close"), { onclick: () => dialog.close() });
+
+/** Return what plays a film or a recording from the second of a hit; null for what has no seconds or is no file of its own. */
+async function player(hit) {
+  if (hit.span.begin === undefined || hit.span.member) return null;
+  const { media_type: type, original } = await api.document_(hit.document_href);
+  const name = type.split("/")[0];
+  if (name !== "video" && name !== "audio") return null;
+  const media = h(name, { class: "player", controls: true, preload: "metadata", "aria-label": t("{name}, {place}", { name: hit.name, place: place(hit) }) });
+  media.addEventListener("loadedmetadata", () => (media.currentTime = hit.span.begin), { once: true });
+  const fail = (words) => media.replaceWith(h("p", { class: "note" }, icon("warn"), words));
+  media.addEventListener("error", () => fail(t("This browser cannot play it. Save the original file, and open it in another program.")));
+  api.mediaAddress(original).then((address) => {
+    media.src = address;
+    if (address.startsWith("blob:")) dialog.addEventListener("close", () => URL.revokeObjectURL(address), { once: true });
+  }, (problem) => fail(problem.slug === "large" ? t("It is too large to be played here. Save the original file.") : trouble(problem)));
+  return media;
+}
 
 function pageView(hit) {
   const view = h("div", { class: "page-view" });
