@@ -89,7 +89,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        files = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        is_form = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        files = is_form and scope["path"].endswith("/documents")  # the picture of a search is no document
         limit = self._settings.max_upload if files else self._settings.max_body
         problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
         stated = headers.get(b"content-length", b"0")
