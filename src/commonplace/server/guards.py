@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -12,10 +13,12 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -220,9 +223,19 @@ class Metrics:
         self.seconds = Histogram(
             "commonplace_request_seconds", "Seconds from request to last byte", ("route",), registry=self.registry
         )
-        self.running = Gauge("commonplace_running", "Searches and answers that run now", registry=self.registry)
-        self.waiting = Gauge("commonplace_waiting", "Searches and answers that wait", registry=self.registry)
+        # Of several processes of a server that count in one folder, those that live are added up.
+        gauge = partial(Gauge, registry=self.registry, multiprocess_mode="livesum")
+        self.running = gauge("commonplace_running", "Searches and answers that run now")
+        self.waiting = gauge("commonplace_waiting", "Searches and answers that wait")
         self.refused = Counter("commonplace_refused", "Requests refused because too many wait", registry=self.registry)
+
+    def text(self) -> bytes:
+        """Return the metrics of all processes of the server, in the format of Prometheus."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
 class Gate:
