@@ -239,29 +239,44 @@ class Metrics:
 
 
 class Gate:
-    """Lets a bounded number of searches run at once, and a bounded number wait for their turn, in order."""
+    """Lets a bounded number of searches run at once, and a bounded number wait for their turn, in order.
+
+    A turn is handed to whoever waits longest. A semaphore would give it to whoever comes first after it is free, and
+    put the one that it woke at the end of the queue again.
+    """
 
     def __init__(self, running: int, waiting: int, metrics: Metrics) -> None:
-        self._turns = threading.Semaphore(running)
-        self._places = threading.Semaphore(running + waiting)
+        self._free = running
+        self._most = waiting
+        self._queue: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
         self._metrics = metrics
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn. Raises Busy if too many wait already."""
-        if not self._places.acquire(blocking=False):
-            self._metrics.refused.inc()
-            raise Busy(_("too many requests wait: try again in a second"))
-        try:
+        called = None
+        with self._lock:
+            if self._free:
+                self._free -= 1
+            elif len(self._queue) < self._most:
+                called = threading.Event()
+                self._queue.append(called)
+            else:
+                self._metrics.refused.inc()
+                raise Busy(_("too many requests wait: try again in a second"))
+        if called is not None:
             with self._metrics.waiting.track_inprogress():
-                self._turns.acquire()
-            try:
-                with self._metrics.running.track_inprogress():
-                    yield
-            finally:
-                self._turns.release()
+                called.wait()
+        try:
+            with self._metrics.running.track_inprogress():
+                yield
         finally:
-            self._places.release()
+            with self._lock:
+                if self._queue:
+                    self._queue.popleft().set()
+                else:
+                    self._free += 1
 
 
 class RateLimit:
