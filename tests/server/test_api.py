@@ -95,6 +95,14 @@ def test_a_wrong_form_is_a_problem(client: Client, fields: Any, files: Any, stat
     assert response.json()["status"] == status
 
 
+def test_a_picture_in_the_list_of_documents_has_a_thumbnail(client: Client) -> None:
+    documents = {document["id"]: document for document in client.get(f"{PLANT}/documents").json()["documents"]}
+    assert [id_ for id_, document in documents.items() if document["thumbnail"] is not None] == ["boat"]
+    thumbnail = client.get(documents["boat"]["thumbnail"])
+    assert Image.open(io.BytesIO(thumbnail.content)).size == (64, 64)
+    assert client.get(f"{documents['pump']['href']}/thumbnail").status_code == 404
+
+
 def test_json_that_the_client_has_is_not_sent_again(growing: Client) -> None:
     record = {"id": "note", "text": "The lamp in the yard is broken. " * 60}
     answers = [growing.get("/v1/collections/new/documents", headers={"If-None-Match": 'W/"other"'})]

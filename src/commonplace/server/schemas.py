@@ -117,6 +117,7 @@ class DocumentOut(BaseModel):
     metadata: dict[str, Any]
     href: str
     original: str = Field(description="Address of the original file.")
+    thumbnail: str | None = Field(description="Address of a small picture of a picture or video; None for others.")
 
 
 class DocumentsOut(BaseModel):
