@@ -7,8 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,11 @@ import httpx
 import pytest
 
 from commonplace.cli import main
+from tests.server.conftest import until
 from tests.tiny import tiny_bundle
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes in /proc")
 NEW = "/v1/collections/new"
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    """Wait for something that takes a moment."""
-    end = time.monotonic() + 120
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 class Served:
