@@ -47,7 +47,7 @@ def records() -> list[Record]:
 
 def until(is_so: Callable[[], bool]) -> None:
     """Wait for something that takes a moment."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.05)
