@@ -45,6 +45,14 @@ def records() -> list[Record]:
     ]
 
 
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for something that takes a moment."""
+    end = time.monotonic() + 240
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
     """Serve an app by uvicorn in a thread; yield its address."""

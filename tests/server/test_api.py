@@ -61,6 +61,48 @@ def test_a_search_by_a_picture_finds_it_and_shows_it(client: Client) -> None:
     assert page.headers["content-type"] == "image/png"
 
 
+def test_a_picture_is_searched_with_as_an_uploaded_file(client: Client) -> None:
+    upload = f"{PLANT}/search/upload"
+    by_file = client.post(upload, data={"k": 3}, files={"image": ("boat.jpg", picture(1), "image/jpeg")})
+    by_base64 = client.post(f"{PLANT}/search", json={"image": base64.b64encode(picture(1)).decode(), "k": 3})
+    assert by_file.status_code == 200, by_file.text
+    assert by_file.json() == by_base64.json()
+    assert by_file.json()["hits"][0]["document"] == "boat"
+    fields = {"query": "salaries", "where": ["team=office", "team=water"], "modality": "text"}
+    beside_words = client.post(upload, data=fields, files={"image": ("", b"")})  # a form whose picture was not chosen
+    assert beside_words.json()["hits"][0]["document"] == "pay"
+    away = client.post(upload, data={"query": "boat"}, files={"negative_image": ("boat.jpg", picture(1), "image/jpeg")})
+    score = {hit["document"]: hit["score"] for hit in away.json()["hits"]}
+    (near,) = client.post(upload, data={"query": "boat", "k": 1}).json()["hits"]
+    assert score.get(near["document"], 0) < near["score"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "files", "status"),
+    [
+        ({}, {}, 400),
+        ({"qeury": "x"}, {"image": ("a.jpg", picture(1))}, 422),
+        ({"k": "0"}, {"image": ("a.jpg", picture(1))}, 422),
+        ({"where": "team"}, {"image": ("a.jpg", picture(1))}, 400),
+        ({"image": "no file"}, {}, 422),
+        ({}, {"image": ("a.jpg", b"no picture")}, 422),
+        ({}, {"image": ("a.jpg", bytes(17_000_000))}, 413),
+    ],
+)
+def test_a_wrong_form_is_a_problem(client: Client, fields: Any, files: Any, status: int) -> None:
+    response = client.post(f"{PLANT}/search/upload", data=fields, files=files)
+    assert response.status_code == status, response.text
+    assert response.json()["status"] == status
+
+
+def test_a_picture_in_the_list_of_documents_has_a_thumbnail(client: Client) -> None:
+    documents = {document["id"]: document for document in client.get(f"{PLANT}/documents").json()["documents"]}
+    assert [id_ for id_, document in documents.items() if document["thumbnail"] is not None] == ["boat"]
+    thumbnail = client.get(documents["boat"]["thumbnail"])
+    assert Image.open(io.BytesIO(thumbnail.content)).size == (64, 64)
+    assert client.get(f"{documents['pump']['href']}/thumbnail").status_code == 404
+
+
 def test_json_that_the_client_has_is_not_sent_again(growing: Client) -> None:
     record = {"id": "note", "text": "The lamp in the yard is broken. " * 60}
     answers = [growing.get("/v1/collections/new/documents", headers={"If-None-Match": 'W/"other"'})]

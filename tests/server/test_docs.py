@@ -18,6 +18,7 @@ import pytest
 import commonplace
 from commonplace.cli import build_parser, main
 from tests.conftest import ROOT
+from tests.server.conftest import picture
 
 GUIDE = ROOT / "docs" / "how-to" / "http-api.md"
 LINES = [
@@ -32,6 +33,7 @@ def port(tmp_path: Path) -> Iterator[int]:
     """The port of ``commonplace serve`` in a folder with a collection, which ends without an error."""
     (tmp_path / "papers").mkdir()
     (tmp_path / "papers" / "pumps.md").write_text("The north pump needs the blue seal.", encoding="utf-8")
+    (tmp_path / "seal.jpg").write_bytes(picture(1))
     with commonplace.open(tmp_path / ".commonplace") as collection:
         collection.add(tmp_path / "papers", progress=False, workers=1)
     with socket.socket() as listener:

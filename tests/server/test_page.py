@@ -61,7 +61,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = base / "files"
     (files / "pictures").mkdir(parents=True)
     (files / "notes.md").write_text(NOTES)
-    (files / "garden.md").write_text("# Garden\n\nTomatoes grow in the greenhouse from May to September.\n")
+    heading = "# Garden: what grows in the greenhouse behind the house and when it is sown"
+    (files / "garden.md").write_text(f"{heading}\n\nTomatoes grow in the greenhouse from May to September.\n")
     top = Page(lines=[(60, 700, 14, "The compressor on the roof runs at 3.2 bar.")])
     low = Page(lines=[(60, 120, 14, "Its filter is changed in October by the caretaker.")])
     (files / "compressor.pdf").write_bytes(pdf(top, low))
@@ -148,6 +149,46 @@ def test_filters_combine_and_can_be_taken_away(page: Any) -> None:
     page.locator(".popup .option", has_text="pictures").click()
     expect(page.locator(".tile").first).to_be_visible()
     expect(page.locator(".passage")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [("/?q=tomatoes&folder=garden", ".passage"), ("/?q=pump", ".passage"), ("/?view=documents", ".row-open")],
+)
+def test_nothing_is_wider_than_a_phone(browser: Any, site: str, address: str, shown: str) -> None:
+    context = browser.new_context(base_url=site, locale="en-GB", viewport={"width": 390, "height": 800})
+    page = context.new_page()
+    page.goto(address)
+    expect(page.locator(shown).first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_hits_that_are_most_get_most_of_the_width(page: Any) -> None:
+    def with_one_passage(route: Any) -> None:
+        response = route.fetch()
+        body = response.json()
+        pictures = [hit for hit in body["hits"] if hit["thumbnail"]][:3]
+        passages = [hit for hit in body["hits"] if not hit["thumbnail"]][:1]
+        route.fulfill(response=response, json={**body, "hits": [*pictures, *passages]})
+
+    page.route("**/search", with_one_passage)
+    page.goto("/?q=a+picture+of+a+pump")
+    expect(page.locator(".tile")).to_have_count(3)
+    widths = [page.locator(kind).bounding_box()["width"] for kind in (".passages", ".pictures")]
+    assert widths[1] > 1.8 * widths[0]
+
+
+def test_a_passage_of_marks_alone_shows_them(page: Any) -> None:
+    def with_a_fence(route: Any) -> None:
+        response = route.fetch()
+        body = response.json()
+        body["hits"] = [{**hit, "text": "```cpp", "name": "notes.md"} for hit in body["hits"][:1]]
+        route.fulfill(response=response, json=body)
+
+    page.route("**/search", with_a_fence)
+    page.goto("/?q=pump&type=text")
+    expect(page.locator(".passage .text")).to_have_text("```cpp")
 
 
 def test_only_pictures_in_which_the_words_were_read(page: Any) -> None:
@@ -318,6 +359,17 @@ def test_documents_show_their_status_and_can_be_retried_and_removed(page: Any, f
     page.get_by_role("searchbox", name="Filter by name").fill("GARD")
     expect(page.locator(".row")).to_have_count(1)
     expect(page.locator(".row")).to_contain_text("garden.md")
+
+
+def test_pictures_are_seen_in_the_list_and_a_name_opens_its_document(page: Any) -> None:
+    page.goto("/?view=documents&name=disc")
+    row = page.locator(".row", has_text="disc.png")
+    expect(row.locator("lazy-picture.loaded img")).to_be_visible()
+    row.get_by_role("button", name="Open disc.png").click()
+    expect(page.locator("dialog.viewer h2")).to_contain_text("disc.png")
+    page.goto("/?view=documents&name=garden")
+    expect(page.locator(".row", has_text="garden.md")).to_be_visible()
+    expect(page.locator(".row lazy-picture")).to_have_count(0)
 
 
 def test_the_first_run_makes_a_collection_and_reads_a_dropped_folder(page: Any, site: str) -> None:

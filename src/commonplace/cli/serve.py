@@ -15,6 +15,8 @@ from commonplace.i18n import _
 if TYPE_CHECKING:
     import socket
 
+    import uvicorn
+
     from commonplace.server import Library
 
 MB = 1024**2
@@ -80,6 +82,13 @@ def _serve_options(serve: argparse.ArgumentParser) -> None:
     serve.add_argument(
         "--rate", type=int, metavar="N", default=0, help=_("requests a minute for each key (default: no limit)")
     )
+    serve.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        default=1,
+        help=_("processes that serve the same collections; --concurrency and --rate are for each (default: 1)"),
+    )
     serve.add_argument("--mcp-add", action="store_true", help=_("let agents add documents over /mcp"))
     serve.add_argument("--open", action="store_true", help=_("open the server in the browser"))
     answer_options(serve)
@@ -117,16 +126,52 @@ def _keys_options(keys: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from commonplace.errors import CommonplaceError, QueryError
+
     try:
         import fastapi  # noqa: F401  # the first of what the extra brings
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError:
-        from commonplace.errors import CommonplaceError
-
         raise CommonplaceError(_("serve needs the extra serve: run `pip install 'commonplace-rag[serve]'`")) from None
+    import secrets
+    from functools import partial
+
+    from commonplace.server import KeyFile
+    from commonplace.server.keys import default_key_file
+
+    if options.workers < 1:
+        raise QueryError(_("--workers is {workers}: give a number of processes from 1").format(workers=options.workers))
+    # Each process gets the same: a key that is removed later opens nothing, and a link works at all of them.
+    needs_key = bool(KeyFile(default_key_file()).keys())
+    make_server = partial(_server, options, secrets.token_bytes(32), needs_key)
+    server = make_server()
+    if options.workers > 1:
+        _open_once(server.config.app.state.server.library)  # type: ignore[union-attr]
+    listener = _listening(options.host, options.port)
+    address = _address(options.host, listener.getsockname()[1])
+    print(_("serving at {address} (stop with Ctrl+C)").format(address=address), file=sys.stderr, flush=True)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(address)
+    if options.workers > 1:
+        from commonplace.server.workers import run_workers
+
+        return run_workers(make_server, listener, options.workers)
+    server.run(sockets=[listener])
+    return 0
+
+
+def _server(options: argparse.Namespace, secret: bytes, needs_key: bool) -> uvicorn.Server:
+    """Return the server that the options describe."""
+    import logging
+
+    import uvicorn
+
     from commonplace.server import KeyFile, ServerSettings, create_app
     from commonplace.server.keys import default_key_file
 
+    logging.getLogger("commonplace").addHandler(logging.NullHandler())  # a worker process has none yet
     library = _library(options)
     settings = ServerSettings(
         host=options.host,
@@ -139,7 +184,7 @@ def _serve(options: argparse.Namespace) -> int:
         mcp_add=options.mcp_add,
         watched=tuple(_watched(text, library) for text in options.watch),
     )
-    app = create_app(library, keys=KeyFile(default_key_file()), settings=settings)
+    app = create_app(library, keys=KeyFile(default_key_file()), settings=settings, secret=secret, needs_key=needs_key)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -151,15 +196,14 @@ def _serve(options: argparse.Namespace) -> int:
         limit_concurrency=None,
         h11_max_incomplete_event_size=64 * 1024,
     )
-    listener = _listening(settings.host, settings.port)
-    address = _address(settings.host, listener.getsockname()[1])
-    print(_("serving at {address} (stop with Ctrl+C)").format(address=address), file=sys.stderr, flush=True)
-    if options.open:
-        import webbrowser
+    return uvicorn.Server(config)
 
-        webbrowser.open(address)
-    uvicorn.Server(config).run(sockets=[listener])
-    return 0
+
+def _open_once(library: Library) -> None:
+    """Open each collection and close it: what is wrong with one is said once, and the processes find it there."""
+    for name in library.names():
+        library.get(name)
+    library.close()
 
 
 def _library(options: argparse.Namespace) -> Library:

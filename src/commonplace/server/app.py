@@ -38,16 +38,18 @@ def create_app(
     keys: KeyFile | None = None,
     settings: ServerSettings | None = None,
     secret: bytes | None = None,
+    needs_key: bool | None = None,
 ) -> FastAPI:
     """Return an ASGI application that serves the collections of a library.
 
     ``keys`` are the keys that requests need; without any, everybody may do everything, which is allowed on loopback
-    only. ``secret`` signs links to pictures: give the same one to all processes of a server (default: random).
+    only. ``secret`` signs links to pictures (default: random). ``needs_key`` says whether requests need a key (default:
+    whether there is one now). All processes of a server need the same two.
 
     Raises CommonplaceError if other machines could reach it without a key.
     """
     settings = settings or ServerSettings()
-    has_keys = keys is not None and bool(keys.keys())
+    has_keys = (keys is not None and bool(keys.keys())) if needs_key is None else needs_key
     check_address(settings, has_keys=has_keys)
     metrics = Metrics()
     state = ServerState(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import threading
 import time
@@ -12,10 +13,12 @@ import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -89,7 +92,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        files = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        is_form = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+        files = is_form and scope["path"].endswith("/documents")  # the picture of a search is no document
         limit = self._settings.max_upload if files else self._settings.max_body
         problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
         stated = headers.get(b"content-length", b"0")
@@ -219,35 +223,60 @@ class Metrics:
         self.seconds = Histogram(
             "commonplace_request_seconds", "Seconds from request to last byte", ("route",), registry=self.registry
         )
-        self.running = Gauge("commonplace_running", "Searches and answers that run now", registry=self.registry)
-        self.waiting = Gauge("commonplace_waiting", "Searches and answers that wait", registry=self.registry)
+        # Of several processes of a server that count in one folder, those that live are added up.
+        gauge = partial(Gauge, registry=self.registry, multiprocess_mode="livesum")
+        self.running = gauge("commonplace_running", "Searches and answers that run now")
+        self.waiting = gauge("commonplace_waiting", "Searches and answers that wait")
         self.refused = Counter("commonplace_refused", "Requests refused because too many wait", registry=self.registry)
+
+    def text(self) -> bytes:
+        """Return the metrics of all processes of the server, in the format of Prometheus."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
 
 
 class Gate:
-    """Lets a bounded number of searches run at once, and a bounded number wait for their turn, in order."""
+    """Lets a bounded number of searches run at once, and a bounded number wait for their turn, in order.
+
+    A turn is handed to whoever waits longest. A semaphore would give it to whoever comes first after it is free, and
+    put the one that it woke at the end of the queue again.
+    """
 
     def __init__(self, running: int, waiting: int, metrics: Metrics) -> None:
-        self._turns = threading.Semaphore(running)
-        self._places = threading.Semaphore(running + waiting)
+        self._free = running
+        self._most = waiting
+        self._queue: deque[threading.Event] = deque()
+        self._lock = threading.Lock()
         self._metrics = metrics
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn. Raises Busy if too many wait already."""
-        if not self._places.acquire(blocking=False):
-            self._metrics.refused.inc()
-            raise Busy(_("too many requests wait: try again in a second"))
-        try:
+        called = None
+        with self._lock:
+            if self._free:
+                self._free -= 1
+            elif len(self._queue) < self._most:
+                called = threading.Event()
+                self._queue.append(called)
+            else:
+                self._metrics.refused.inc()
+                raise Busy(_("too many requests wait: try again in a second"))
+        if called is not None:
             with self._metrics.waiting.track_inprogress():
-                self._turns.acquire()
-            try:
-                with self._metrics.running.track_inprogress():
-                    yield
-            finally:
-                self._turns.release()
+                called.wait()
+        try:
+            with self._metrics.running.track_inprogress():
+                yield
         finally:
-            self._places.release()
+            with self._lock:
+                if self._queue:
+                    self._queue.popleft().set()
+                else:
+                    self._free += 1
 
 
 class RateLimit:

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -42,6 +42,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, created REAL NOT NULL, finished REAL, state TEXT NOT NULL, key TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS watched (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS uploads (
     job TEXT NOT NULL REFERENCES jobs(id) ON DELETE CASCADE, number INTEGER NOT NULL, name TEXT NOT NULL,
     document TEXT NOT NULL, record TEXT NOT NULL, state TEXT NOT NULL, reason TEXT, bytes INTEGER NOT NULL,
@@ -88,6 +89,8 @@ class JobQueue:
     def __init__(self, collection: Collection, watched: Sequence[str] = ()) -> None:
         self._collection = collection
         self._watcher = collection.watch(*watched) if watched else None
+        self._noted: WatchState | None = None  # for the processes that do not work
+        self._is_working = False
         self._has_new_job = False
         self._folder = collection.folder / "uploads"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -100,8 +103,24 @@ class JobQueue:
 
     @property
     def watch_state(self) -> WatchState | None:
-        """What is known of the watched folders; None if there are none."""
-        return None if self._watcher is None else self._watcher.state
+        """What is known of the watched folders, by the process that works; None if there are none."""
+        if self._watcher is None or self._is_working:
+            return None if self._watcher is None else self._watcher.state
+        with self._database() as database:
+            row = database.execute("SELECT state FROM watched").fetchone()
+        if row is None:
+            return self._watcher.state
+        is_in_step, waiting, problems = json.loads(row["state"])
+        return replace(
+            self._watcher.state,
+            is_in_step=is_in_step,
+            waiting=waiting,
+            problems=tuple((path, reason) for path, reason in problems),
+        )
+
+    def serves(self, collection: Collection) -> bool:
+        """Return whether these are the jobs of this open collection."""
+        return self._collection is collection
 
     def submit(self, uploads: Sequence[tuple[Upload, BinaryIO | None]], key: str) -> Job:
         """Store uploads with their contents, and return the job that adds them. It is on the disk afterwards."""
@@ -185,13 +204,16 @@ class JobQueue:
                     self._changed.wait(POLL)
             else:
                 return
+            if not self._folder.is_dir():
+                return  # another process removed the collection
+            self._is_working = True
             with self._database() as database:  # what a process left that ended in the middle of a job
                 database.execute("UPDATE jobs SET state = 'waiting' WHERE state = 'running'")
             self._remove_stray_files()
             self._do_jobs()
 
     def _do_jobs(self) -> None:
-        while not self._ending:
+        while not self._ending and self._folder.is_dir():  # another process may remove the collection
             wait = POLL
             try:
                 self._has_new_job = False
@@ -200,6 +222,7 @@ class JobQueue:
                     self._do(job)
                     continue
                 if self._watcher is not None:
+                    self._note(self._watcher.state)
                     if self._watcher.step(lambda: self._ending or self._has_new_job):
                         continue
                     wait = min(POLL, self._watcher.seconds())
@@ -208,6 +231,15 @@ class JobQueue:
             with self._changed:
                 if not (self._ending or self._has_new_job):
                     self._changed.wait(wait)  # another process may have put a job there
+
+    def _note(self, state: WatchState) -> None:
+        """Keep the state of the watched folders for other processes."""
+        if state is self._noted:
+            return
+        text = json.dumps([state.is_in_step, state.waiting, state.problems])
+        with self._database() as database:
+            database.execute("INSERT OR REPLACE INTO watched VALUES (1, ?)", (text,))
+        self._noted = state
 
     def _next_job(self) -> str | None:
         """Return the oldest waiting job, which becomes a running one; None if there is none."""

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import threading
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -46,6 +47,7 @@ class Library:
         self._folder = None if folder is None else Path(folder)
         self._model, self._generator, self._token = model, generator, token
         self._open: dict[str, Collection] = {}
+        self._folders: dict[str, tuple[int, int]] = {}  # device and inode of what is open
         self._lock = threading.RLock()
         for name in self._places:
             _check_name(name)
@@ -73,12 +75,14 @@ class Library:
     def get(self, name: str) -> Collection:
         """Return a collection, which is opened if it is not yet. Raises NotFound if there is none of this name."""
         with self._lock:
+            if name in self._folders and self._folders[name] != _identity(self._path(name)):
+                # Another process of the server removed it, and perhaps made a new one of this name.
+                del self._folders[name]
+                self._open.pop(name).close()
             if name not in self._open:
                 if name not in self.names():
                     raise NotFound(_("there is no collection {name!r:.80}").format(name=name))
-                place = self._places.get(name) or str(self._path(name))
-                self._open[name] = open_collection(place, model=self._model_of(place), token=self._token)
-                self._open[name].generator = self._generator
+                self._opened(name, self._places.get(name) or str(self._path(name)))
             return self._open[name]
 
     def create(self, name: str, model: str | None = None) -> Collection:
@@ -98,8 +102,7 @@ class Library:
                 raise Conflict(_("this server has fixed collections: start it with --collections FOLDER"))
             if name in self.names() or self._path(name).exists():
                 raise Conflict(_("there is a collection {name}: choose another name").format(name=name))
-            self._open[name] = open_collection(self._path(name), model=model or self._model)
-            self._open[name].generator = self._generator
+            self._opened(name, str(self._path(name)), model)
             return self._open[name]
 
     def remove(self, name: str) -> None:
@@ -109,9 +112,13 @@ class Library:
                 raise NotFound(_("there is no collection {name!r:.80}").format(name=name))
             if name in self._places:
                 raise Conflict(_("the collection {name} is a fixed one: remove it on the server").format(name=name))
+            self._folders.pop(name, None)
             if collection := self._open.pop(name, None):
                 collection.close()
-            shutil.rmtree(self._path(name))
+            # It is gone at once, also for other processes of the server, which may have files of it open.
+            removed = self._path(name).with_name(f".removed-{uuid.uuid4().hex}")
+            self._path(name).rename(removed)
+            shutil.rmtree(removed)
 
     def close(self) -> None:
         """Close all collections."""
@@ -119,6 +126,13 @@ class Library:
             for collection in self._open.values():
                 collection.close()
             self._open.clear()
+            self._folders.clear()
+
+    def _opened(self, name: str, place: str, model: str | None = None) -> None:
+        self._open[name] = open_collection(place, model=model or self._model_of(place), token=self._token)
+        self._open[name].generator = self._generator
+        if name not in self._places and (identity := _identity(self._path(name))) is not None:
+            self._folders[name] = identity
 
     def _path(self, name: str) -> Path:
         if self._folder is None or not _NAME.fullmatch(name):
@@ -128,6 +142,15 @@ class Library:
     def _model_of(self, place: str) -> str | None:
         """Return the model for a collection: its own, if it exists already."""
         return None if place_of(place, token=self._token).exists() else self._model
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return the device and the inode of a folder; None if there is none."""
+    try:
+        state = folder.stat()
+    except FileNotFoundError:
+        return None
+    return state.st_dev, state.st_ino
 
 
 def _is_collection(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from commonplace.types import Status
@@ -28,6 +29,8 @@ __all__ = [
     "ProblemOut",
     "RecordIn",
     "RecordsIn",
+    "SearchFields",
+    "SearchForm",
     "SearchIn",
     "SearchOut",
     "StatusOut",
@@ -114,6 +117,7 @@ class DocumentOut(BaseModel):
     metadata: dict[str, Any]
     href: str
     original: str = Field(description="Address of the original file.")
+    thumbnail: str | None = Field(description="Address of a small picture of a picture or video; None for others.")
 
 
 class DocumentsOut(BaseModel):
@@ -168,13 +172,10 @@ class HitOut(ItemOut):
     near_duplicates: list[str] = Field(description="Items that are shown as this one.")
 
 
-class SearchIn(In):
-    """A search by words, by a picture, by what is like an item, or by several of these."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "a dog in the snow", "k": 5}]})
+class SearchFields(In):
+    """What a search takes in JSON and as a form alike."""
 
     query: Words | None = None
-    image: PictureData | None = None
     like: str | None = Field(None, description="Id of an item whose like is searched.", max_length=200)
     k: int = Field(10, ge=1, le=200)
     modality: str | None = Field(None, max_length=50, examples=["image"])
@@ -182,12 +183,30 @@ class SearchIn(In):
     media_type: str | None = Field(None, max_length=200, examples=["image/*"])
     after: str | None = Field(None, max_length=40, examples=["2024-05"])
     before: str | None = Field(None, max_length=40)
-    where: dict[str, Any] | None = Field(None, examples=[{"author": "*hopper*"}])
     min_confidence: Share = 0.0
     rerank: Literal["maxsim"] | None = None
     negative: Words | None = Field(None, description="Words; what is similar to them is ranked down.")
-    negative_image: PictureData | None = None
     unlike: str | None = Field(None, description="Id of an item; what is similar to it is ranked down.", max_length=200)
+
+
+class SearchIn(SearchFields):
+    """A search by words, by a picture, by what is like an item, or by several of these."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"query": "a dog in the snow", "k": 5}]})
+
+    image: PictureData | None = None
+    negative_image: PictureData | None = None
+    where: dict[str, Any] | None = Field(None, examples=[{"author": "*hopper*"}])
+
+
+class SearchForm(SearchFields):
+    """A search as a form: its pictures are files."""
+
+    image: UploadFile | None = Field(None, description="A picture file.")
+    negative_image: UploadFile | None = Field(None, description="A picture file; what is similar is ranked down.")
+    where: list[str] = Field(
+        default_factory=list, max_length=20, description="KEY=VALUE, KEY>=VALUE ...", examples=[["author=*hopper*"]]
+    )
 
 
 class SearchOut(BaseModel):

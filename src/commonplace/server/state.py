@@ -34,6 +34,8 @@ class ServerState:
     def jobs(self, name: str) -> JobQueue:
         """Return the jobs of a collection. Raises NotFound if there is no such collection."""
         collection = self.library.get(name)
+        if name in self._queues and not self._queues[name].serves(collection):
+            self.forget(name)  # another process of the server removed it, and made a new one of this name
         with self._lock:
             if name not in self._queues:
                 folders = [folder for watched, folder in self.settings.watched if watched == name]

@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 
+PICTURED = ("image/", "video/")  # types of documents whose first item is a picture
+
+
 def base(view: View) -> str:
     """Return the address of a collection."""
     return f"/v1/collections/{view.name}"
@@ -49,6 +52,7 @@ def document_json(view: View, document: Document) -> dict[str, Any]:
         "metadata": document.metadata.dict(),
         "href": href,
         "original": f"{href}/original",
+        "thumbnail": f"{href}/thumbnail" if document.items and document.media_type.startswith(PICTURED) else None,
     }
 
 

@@ -158,6 +158,17 @@ def get_original(request: Request, view: Reader, document: str) -> Response:
     return whole_or_range(content, target.media_type, headers, request.headers.get("range"))
 
 
+@router.get("/documents/{document}/thumbnail", tags=["documents"], response_class=Response)
+def get_document_thumbnail(request: Request, view: Reader, document: str) -> Response:
+    """Return the first picture of a document, 320 pixels at most, as JPEG."""
+    target = view.document(identifier(document))
+    first = next((item.picture for item in view.collection.items(target) if item.picture is not None), None)
+    picture = None if first is None else view.collection.store.thumbnail(first)
+    if picture is None:
+        raise NotFound(_("{name} shows no picture").format(name=shown_name(target)))
+    return _cached(request, picture, "image/jpeg", first or "")
+
+
 @router.get("/items/{item}", tags=["items"])
 def get_item(view: Reader, item: str) -> ItemOut:
     """Return an item: a passage or a picture."""

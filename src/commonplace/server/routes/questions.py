@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFile
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from commonplace.errors import CommonplaceError
+from commonplace.filters import parse_where
 from commonplace.generation import Rewriter
 from commonplace.generation.follow_ups import depends, rewrite_by_rule
 from commonplace.server.access import View, needs, state_of
 from commonplace.server.pictures import item_picture, picture_of
 from commonplace.server.problems import problem_of
-from commonplace.server.schemas import AnswerOut, AskIn, HitOut, LabelIn, SearchIn, SearchOut
+from commonplace.server.schemas import AnswerOut, AskIn, HitOut, LabelIn, SearchForm, SearchIn, SearchOut
 from commonplace.server.views import answer_json, block_json, hit_json
 from commonplace.types import Answer, Block, Note
 
@@ -30,10 +31,18 @@ FILTERS = ("modality", "path", "media_type", "after", "before")
 @router.post("/search", tags=["search"])
 def search(request: Request, view: Reader, body: SearchIn) -> SearchOut:
     """Search by words, by a picture, by what is like an item, or by several of these."""
-    text, image, options = question_of(view, body)
-    with state_of(request).gate.turn():
-        hits = view.collection.search(text, image=image, **options)
-    return SearchOut(hits=[HitOut(**hit_json(view, hit)) for hit in hits], notes=list(hits.notes))
+    pictures = picture_of(body.image, "image"), picture_of(body.negative_image, "negative_image")
+    return _searched(request, view, body, *pictures)
+
+
+@router.post("/search/upload", tags=["search"])
+def search_upload(
+    request: Request, view: Reader, form: Annotated[SearchForm, Form(media_type="multipart/form-data")]
+) -> SearchOut:
+    """Search with pictures that are uploaded as files of a form, beside the other fields of a search."""
+    fields = form.model_dump(exclude={"image", "negative_image", "where"})
+    body = SearchIn(**fields, where=parse_where(form.where))
+    return _searched(request, view, body, _uploaded(form.image), _uploaded(form.negative_image))
 
 
 @router.get("/search", tags=["search"])
@@ -46,6 +55,20 @@ def search_words(
 ) -> SearchOut:
     """Search by words, with an address that can be kept."""
     return search(request, view, SearchIn.model_validate({"query": query, "k": k, "modality": modality}))
+
+
+def _searched(
+    request: Request, view: View, body: SearchIn, image: bytes | None, negative_image: bytes | None
+) -> SearchOut:
+    text, image, options = _question(view, body, image, negative_image)
+    with state_of(request).gate.turn():
+        hits = view.collection.search(text, image=image, **options)
+    return SearchOut(hits=[HitOut(**hit_json(view, hit)) for hit in hits], notes=list(hits.notes))
+
+
+def _uploaded(file: UploadFile | None) -> bytes | None:
+    """Return the bytes of a file of a form. An empty one is a field that a browser sends unfilled."""
+    return None if file is None else file.file.read() or None
 
 
 @router.post("/ask", tags=["answers"])
@@ -106,8 +129,11 @@ def label(view: Annotated[View, Depends(needs("write"))], body: LabelIn) -> Resp
 
 def question_of(view: View, body: SearchIn) -> Question:
     """Return the words, the picture and the options of a request, as ``Collection.search()`` takes them."""
-    text, image = body.query, picture_of(body.image, "image")
-    negative, negative_image = body.negative, picture_of(body.negative_image, "negative_image")
+    return _question(view, body, picture_of(body.image, "image"), picture_of(body.negative_image, "negative_image"))
+
+
+def _question(view: View, body: SearchIn, image: bytes | None, negative_image: bytes | None) -> Question:
+    text, negative = body.query, body.negative
     if body.like is not None:
         item = view.item(body.like)
         image = image or item_picture(view, item)

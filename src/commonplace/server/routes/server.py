@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from commonplace import __version__
 from commonplace.collection import Collection
@@ -30,7 +30,7 @@ def health() -> dict[str, str]:
 def metrics(request: Request) -> Response:
     """Return counts and times for Prometheus."""
     key_of(request)
-    return Response(generate_latest(state_of(request).metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(state_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/status", tags=["server"])

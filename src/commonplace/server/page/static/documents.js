@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { fill, h, icon, iconButton, tell } from "./dom.js";
-import { context, errorCard } from "./parts.js";
+import { context, errorCard, lazyPicture } from "./parts.js";
 import { go, state } from "./state.js";
 import { again, badUploads, cancel, dismiss, onUploads, pairsOf, resume, running, upload } from "./uploads.js";
 import { n, t, trouble } from "./words.js";
@@ -154,14 +154,15 @@ class Documents {
   row(document) {
     const folder = (document.path ?? "").replace(/^upload:/, "").split("/").slice(0, -1).join("/");
     const line = h("article", { class: "row", "data-document": document.id },
-      icon(document.media_type.startsWith("image/") ? "picture" : "file"),
-      h("div", { class: "row-name" }, h("b", { title: document.path ?? "" }, document.name),
+      h("span", { class: "row-picture" }, icon(document.media_type.startsWith("image/") ? "picture" : "file"), document.thumbnail && lazyPicture(document.thumbnail, "")),
+      h("div", { class: "row-name" }, document.items > 0
+        ? h("button", { type: "button", class: "row-open", title: document.path ?? "", "aria-label": t("Open {name}", { name: document.name }), onclick: () => this.open(document) }, document.name)
+        : h("b", { title: document.path ?? "" }, document.name),
         h("span", { class: "quiet" }, [document.title !== document.name && document.title, folder].filter(Boolean).join(" · ")),
         document.reason && h("span", { class: "reason" }, document.reason)),
       h("span", { class: "row-items quiet" }, document.items ? n("{n} item", "{n} items", document.items) : ""),
       statusMark(document.status),
       h("div", { class: "actions" },
-        document.items > 0 && iconButton("original", t("Open {name}", { name: document.name }), { onclick: () => this.open(document) }),
         iconButton("save", t("Save the original file"), { onclick: () => api.save(document.original, document.name).catch((problem) => tell(trouble(problem))) }),
         context.collection.can_write && document.status !== "ok" && iconButton("retry", t("Read {name} again", { name: document.name }), { onclick: (event) => this.retry(document, line, event.currentTarget) }),
         context.collection.can_write && iconButton("trash", t("Remove {name}", { name: document.name }), { onclick: () => this.remove(document, line) })));

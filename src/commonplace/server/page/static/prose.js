@@ -5,14 +5,14 @@ import { h } from "./dom.js";
 const INLINE = /(`+)(.+?)\1|\*\*(.+?)\*\*|__(.+?)__|!?\[([^\]]*)\]\([^)\s]*(?:\s+"[^"]*")?\)|(?<![\w*])\*(?!\s)([^*]+?)\*(?!\w)/gs;
 const isMarkdown = (name) => /\.(md|markdown|mdx|ipynb|qmd)$/i.test(name);
 
-/** Return text without Markdown's marks, in one line. */
+/** Return text without Markdown's marks, in one line; with them where nothing else is there. */
 export function plain(text, name) {
   let clean = text.replace(/^[ \t]*\|[ \t:|-]+$\n?/gm, "").replace(/^[ \t]*\|(.*?)\|?[ \t]*$/gm, (_row, cells) => `${cells.split(/(?<!\\)\|/).map((cell) => cell.trim()).filter(Boolean).join(" · ")};`);
   if (isMarkdown(name)) {
     clean = clean.replace(/^\s*(```|~~~).*$/gm, " ").replace(/^\s{0,3}#{1,6}\s+/gm, "").replace(/^\s*>\s?(\[!\w+\])?/gm, "").replace(/^\s*[-*+]\s+/gm, "• ");
     clean = clean.replace(INLINE, (_all, _ticks, code, bold, strong, link, soft) => code ?? bold ?? strong ?? link ?? soft ?? "");
   }
-  return clean.replace(/\s+/g, " ").trim();
+  return (clean.trim() || text).replace(/\s+/g, " ").trim();
 }
 
 function inline(text) {

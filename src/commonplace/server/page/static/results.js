@@ -139,7 +139,7 @@ class Results {
     const parts = [...notes.map((note) => h("p", { class: "note" }, icon("warn"), note))];
     if (!found.length) parts.push(nothing(this.values));
     else if (best < WEAK && this.mode === "search" && !this.values.words) parts.push(h("p", { class: "note weak" }, icon("warn"), t("The evidence is weak: these come nearest, and none is sure.")));
-    const columns = h("div", { class: `columns ${pictures.length && passages.length ? "both" : pictures.length ? "pictures-only" : "passages-only"}` });
+    const columns = h("div", { class: `columns ${balance(pictures.length, passages.length)}` });
     if (passages.length) columns.append(h("section", { class: "passages", "aria-label": t("Passages") }, h("h2", {}, t("Passages")), h("div", { class: "list" }, passages.map(passage))));
     if (pictures.length) columns.append(h("section", { class: "pictures", "aria-label": t("Pictures") }, h("h2", {}, t("Pictures")), h("div", { class: "grid" }, pictures.map(tile))));
     parts.push(columns);
@@ -171,6 +171,12 @@ class Results {
 
 function summary(pictures, passages) {
   return [passages && n("{n} passage", "{n} passages", passages), pictures && n("{n} picture", "{n} pictures", pictures)].filter(Boolean).join(t(", "));
+}
+
+/** Which columns there are; where most hits are of one kind, these get more of the width. */
+function balance(pictures, passages) {
+  if (!pictures || !passages) return pictures ? "pictures-only" : "passages-only";
+  return pictures >= 3 * passages ? "both mostly-pictures" : passages >= 3 * pictures ? "both mostly-passages" : "both";
 }
 
 function skeleton() {
