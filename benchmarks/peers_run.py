@@ -107,7 +107,7 @@ def lancedb(folder: Path) -> Search:
         "items",
         [{"path": path, "text": text, "vector": vector} for (path, text), vector in zip(rows, encoded, strict=True)],
     )
-    table.create_fts_index("text")
+    table.create_fts_index("text", with_position=True)  # questions have quotation marks
     reranker = RRFReranker()
 
     def search(question: dict[str, Any]) -> Passages:
