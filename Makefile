@@ -1,5 +1,6 @@
 # Two commands do everything on a machine that has Python, make and a package index:
-#   make demo    a small library of real documents and photographs, searched and asked (DOCS=folder: your own)
+#   make demo    eight questions to a small library of real documents and photographs (DOCS=folder: your own; OPEN=1: in
+#                the browser)
 #   make test    lint, types, tests
 #   make test-fast   the tests of the inner loop: under a minute
 #   make messages   the catalogues of other languages, renewed from the sources
@@ -36,8 +37,8 @@ PARALLEL = -n $(JOBS) --dist loadfile
 
 .PHONY: api dist licences lock lint-deploy sbom test-extras test-fresh calibrate demo docs reference messages test test-fast test-avx2 test-frameworks test-llm test-models test-train test-milvus test-ray kills soak fuzz clean
 
-demo: $(VENV)/.base
-	@$(BIN)/python examples/demo.py $(if $(DOCS),"$(DOCS)")
+demo: $(VENV)/.base $(if $(OPEN),$(VENV)/.serve)
+	@$(BIN)/python examples/demo.py $(if $(OPEN),--open) $(if $(DOCS),"$(DOCS)")
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -208,6 +209,10 @@ $(BIN)/python:
 $(VENV)/.base: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
+
+$(VENV)/.serve: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[serve]"
+	@touch $@ $(VENV)/.base
 
 $(VENV)/.dev: pyproject.toml packages/multilingual/pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]" --editable packages/multilingual

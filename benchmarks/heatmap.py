@@ -3,8 +3,8 @@
     python benchmarks/heatmap.py [--collages N] [--photographs DIR]
 
 A collage is made of test photographs and one caption (title) of one of them is the question: the map's peak should lie
-in that one's tile (Zhang et al. 2016). ``--photographs`` names the folder of the demo's photographs (``make demo``
-fetches them to ``.demo/library/photographs``): one example is then drawn.
+in that one's tile (Zhang et al. 2016). ``--photographs`` names the folder of the demo's photographs
+(``examples/library/photographs``): one example is then drawn.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def main() -> None:
     options = parser.parse_args()
     bundle = Bundle()
     if options.photographs:
-        photo = np.asarray(Image.open(options.photographs / "astronaut.png").convert("RGB"))
+        photo = np.asarray(Image.open(options.photographs / "astronaut.jpg").convert("RGB"))
         words = "a space shuttle"
         (question,) = bundle.text.encode([words], "query")
         HeatMap.of(photo, words, question, bundle.image.encode).save(RESULTS / "heatmap.jpg")

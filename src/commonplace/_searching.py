@@ -244,7 +244,9 @@ def _respelled(parts: Parts, query: EncodedQuery) -> str | None:
     """Return the words of a query without a picture in the spelling of the collection; None if nothing is mended."""
     if not query.words or not query.words_only or not parts.store.capabilities.spelling:
         return None
-    return respelled(parts.store, query.words)
+    encoder = parts.space.text
+    # A vocabulary has a language's common words in one token each.
+    return respelled(parts.store, query.words, lambda word: encoder is not None and encoder.length(word) == 1)
 
 
 def stored_ranking(parts: Parts) -> Ranking:

@@ -227,6 +227,21 @@ def test_marks_that_would_take_long_are_read_as_text(reading: Reader) -> None:
     assert len(reading("a.rst", "*a " * 10_000).items) > 10
 
 
+@pytest.mark.parametrize("gap", ["", " "])
+def test_a_header_of_a_simple_table_may_begin_with_an_empty_cell(reading: Reader, gap: str) -> None:
+    """docutils drops such a header. One with words between its columns would make the table none."""
+    table = f"""======= ==== ====
+        {gap} Min {gap}Max
+======= ==== ====
+length: 4.3  7.9
+width:  2.0  4.4
+======= ==== ====
+"""
+    text = "\n".join(item.text or "" for item in reading("a.rst", f"Flowers\n-------\n\n{table}").items)
+    assert "| width: | 2.0 | 4.4 |" in text
+    assert ("|  | Min | Max |" in text) is (gap == "")
+
+
 def test_latex_is_readable(reading: Reader) -> None:
     parsed = reading("a.tex", LATEX)
     text = "\n".join(item.text or "" for item in parsed.items)

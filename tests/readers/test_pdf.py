@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,27 @@ def test_drawings_are_figures_with_caption_and_tables_are_not(tmp_path: Path, op
     (figure,) = images(reading)
     assert figure.text == "Figure 2: Pressure over time."
     assert figure.span.box == pytest.approx((100 / 600, 1 - 660 / 800, 320 / 600, 1 - 500 / 800), abs=0.02)
+
+
+def test_a_caption_below_labels_of_its_drawing_is_a_caption(tmp_path: Path, options: ReadOptions) -> None:
+    curve = "0 0 1 RG 100 500 m 150 650 200 520 300 640 c S 0 0 0 RG 100 500 m 100 660 l S 100 500 m 320 500 l S"
+    labels = [(120, 505, 10, "North"), (200, 505, 10, "South")]
+    caption = "Figure 2: The pressure of the two pumps, from north to south."
+    page = Page([*lines(780, 3), *labels, (100, 492, 10, caption)], drawing=curve)
+    (figure,) = images(reading_of(tmp_path, options, page))
+    assert figure.text == caption
+
+
+def test_a_table_with_a_shaded_head_is_no_drawing(tmp_path: Path, options: ReadOptions) -> None:
+    """Browsers shade each cell of the head alone: boxes of several widths, as the bars of a chart are."""
+    edges = (100, 160, 240, 340, 460)
+    drawing = ".9 g " + " ".join(f"{a} 280 {b - a} 20 re f" for a, b in pairwise(edges)) + " 0 g "
+    drawing += " ".join(f"100 {300 - 20 * n} m 460 {300 - 20 * n} l S" for n in range(5))
+    drawing += " " + " ".join(f"{edge} 300 m {edge} 220 l S" for edge in edges)
+    cells = [(left + 5, 285 - 20 * y, 10, f"c{x}{y}") for y in range(4) for x, left in enumerate(edges[:-1])]
+    items = reading_of(tmp_path, options, Page([*lines(780, 2), *cells], drawing=drawing)).items
+    assert any("| c01 | c11 | c21 |" in (item.text or "") for item in items)
+    assert [item.modality for item in items] == ["text"] * len(items)
 
 
 def test_ruled_tables_are_markdown_with_their_box(tmp_path: Path, options: ReadOptions) -> None:

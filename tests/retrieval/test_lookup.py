@@ -108,6 +108,14 @@ def test_mended_spelling_is_told_and_only_of_words_that_occur_nowhere(kb: cp.Col
     assert kb.search("quaternion").respelled is None  # resembles no word
 
 
+def test_a_word_of_the_language_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    (tmp_path / "planets.txt").write_text("Eight planets travel around the Sun. Bring the lantern.\n")
+    with cp.open(tmp_path / "kb") as kb:
+        kb.add(tmp_path / "planets.txt", workers=1, progress=False)
+        assert kb.search("the sky at night").respelled is None  # not "eight"
+        assert kb.search("lanturn").respelled == "lantern"
+
+
 def test_a_file_whose_name_is_the_query_comes_before_what_is_about_it(tmp_path: Path) -> None:
     for name, text in (
         ("apple-cake.txt", "Four of them, flour and cinnamon."),

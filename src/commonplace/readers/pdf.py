@@ -304,7 +304,10 @@ class _Reader:
     ) -> Iterator[Part]:
         file = self._file
         figures = page_figures(page)
+        tables = text.table_boxes
         for box in find_drawings(strokes, [figure.box for figure in figures], text.boxes()):
+            if any(overlap_share(box, table) > 0.7 for table in tables):
+                continue  # the rules and the shading of a table that was read
             # a picture that lies in a drawing is a part of it
             figures = [figure for figure in figures if overlap_share(figure.box, box) <= 0.8]
             figures.append(PageFigure(box))

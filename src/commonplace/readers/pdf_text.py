@@ -23,6 +23,8 @@ CAPTION = re.compile(
     r"\s*(figure|fig\.?|photo|image|plate|chart|scheme|diagram|abbildung|abb\.?|图|圖)\s*([\dIVX]+|[A-Z]\b)",
     re.IGNORECASE,
 )
+_CAPTION_LINE = re.compile(CAPTION.pattern + r"\s*[.:：]\s*\S", re.IGNORECASE)
+"""A line that begins a caption, and not a sentence that speaks of a figure."""
 _INVISIBLE = "\u200b\u2060\ufeff"
 _SPACELESS = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")  # scripts without spaces
 _BULLET = re.compile(r"[•●▪■◦‣·–—*➢✓\u25aa\uf0b7]|[-o]$|\(?(\d{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]$")
@@ -145,6 +147,11 @@ class PageText:
         """Return the box and the number of characters of each line."""
         share = self._glyphs.share
         return [(share((row.left, row.top, row.right, row.bottom)), row.length) for row in self.rows]
+
+    @property
+    def table_boxes(self) -> list[Box]:
+        """The boxes of the tables."""
+        return [paragraph.table_box for paragraph in self.paragraphs if paragraph.table_box is not None]
 
     def set_title(self, paragraph: PageParagraph, title: str | None) -> None:
         """Record that ``title`` is the title of what follows a paragraph."""
@@ -488,6 +495,9 @@ def _begins(rows: list[TextRow], number: int, pitches: list[float]) -> bool:
     if above.bold != row.bold and longer > 1:
         return True
     if _BULLET.match(row.words[0].text) and len(row.words) > 1:
+        return True
+    # Labels of a drawing stand close above its caption, in letters of much the same size.
+    if above.right < row.right - 2 * row.size and _CAPTION_LINE.match(" ".join(word.text for word in row.words[:4])):
         return True
     near = [p for p in pitches[max(0, number - 6) : number + 6] if p > 0.7 * row.size]
     usual = min(max(sorted(near)[len(near) // 3] if near else pitch, 0.9 * row.size), 2.2 * row.size)

@@ -23,6 +23,8 @@ _ROLE = re.compile(r"(?<![\w`]):([a-zA-Z][\w:.+-]*):`")
 _TARGET = re.compile(r"(.+?)\s*<[^<>]*>", re.DOTALL)
 _MAX_SIZE = 1_000_000  # characters; docutils reads about 100,000 a second
 _MAX_PARAGRAPH = 20_000  # characters without an empty line; docutils takes quadratic time for their marks
+_RULE = re.compile(r"^([ ]*)(==+)((?:[ ]+=+)+)[ ]*\n\1([ ]+)(\S.*)$", re.MULTILINE)
+"""A rule of a simple table, and the line below it."""
 _EMPTY_LINE = re.compile(r"\n[ \t]*\n")
 _SETTINGS = {
     "file_insertion_enabled": False,
@@ -58,7 +60,8 @@ def read_rst(file: File) -> Iterator[Part]:
     _register(text)
     try:
         settings = {**_SETTINGS, "warning_stream": io.StringIO()}
-        document: Any = publish_doctree(text.replace("\x0b", " "), settings_overrides=settings)
+        text = _RULE.sub(_with_first_cell, text.replace("\x0b", " "))
+        document: Any = publish_doctree(text, settings_overrides=settings)
         blocks = list(_Reader(file).blocks(document, 0))
     except MemoryError:
         raise
@@ -69,6 +72,18 @@ def read_rst(file: File) -> Iterator[Part]:
         file.problems.append(problem)
     file.title = document.get("title") or None
     yield from lay_out(file, blocks)
+
+
+def _with_first_cell(rule: re.Match[str]) -> str:
+    """Return a rule of a table and the line below it, with an empty comment as its first cell where that is empty.
+
+    docutils takes a line with an empty first cell for a part of the row above, and drops it where there is none.
+    """
+    columns, line = rule[2] + rule[3], rule[4] + rule[5]
+    fits = all(line[gap.start() : gap.end()].strip() == "" for gap in re.finditer(" +", columns))
+    if len(rule[4]) <= len(rule[2]) or not fits:  # a table with words between its columns is no table
+        return rule[0]
+    return rule[0][: -len(line)] + ".." + line[2:]
 
 
 def _register(text: str) -> None:

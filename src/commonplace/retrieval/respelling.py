@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from commonplace.store import SearchStore
 from commonplace.text.folding import fold
@@ -13,8 +14,10 @@ __all__ = ["respelled"]
 MOST_PARTS = 12  # parts of a query that are looked up; a long text is no name
 
 
-def respelled(store: SearchStore, query: str) -> str | None:
+def respelled(store: SearchStore, query: str, is_word: Callable[[str], bool]) -> str | None:
     """Return ``query`` with the spellings of the collection in place of parts that occur nowhere; None if none is.
+
+    ``is_word`` tells words of the language from others: *night* is no misspelt *eight*.
 
     Several words in place of one are a phrase in quotation marks. Every likely spelling is looked up, some hundreds for
     a word, so a large vocabulary costs no more.
@@ -25,6 +28,8 @@ def respelled(store: SearchStore, query: str) -> str | None:
     mended = query
     for part in parts:
         if part in occurring or not (counts := store.occurrences(sorted(spellings_of(part)))):
+            continue
+        if is_word(part) and not (counts := {word: count for word, count in counts.items() if not is_word(word)}):
             continue
         spelling = likeliest(part, counts)
         phrase = f'"{spelling}"' if " " in spelling else spelling
