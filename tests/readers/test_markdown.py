@@ -206,3 +206,11 @@ def test_every_part_of_a_long_table_has_its_head(tmp_path: Path, options: ReadOp
         assert text.splitlines()[line - 1 + 2] == row
     seen = [line for item in tables for line in (item.text or "").splitlines()[2:]]
     assert seen == rows.splitlines()
+
+
+def test_the_mark_of_a_long_listing_is_no_passage_of_its_own(tmp_path: Path, options: ReadOptions) -> None:
+    lines = "\n".join(f"int value_{n} = compute_the_thing({n}, other_{n});  // number {n}" for n in range(60))
+    text = f"# Code\n\nBefore.\n\n```cpp\n{lines}\n```\n\nAfter.\n"
+    texts = [item.text or "" for item in read(write(tmp_path, text), options).items]
+    assert not [text for text in texts if text.strip("`~ \n") in ("", "cpp")] and texts[-1].endswith("After.")
+    assert all(f"value_{n} =" in "\n".join(texts) for n in range(60)) and "Before." in texts

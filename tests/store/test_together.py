@@ -78,7 +78,8 @@ def test_a_trimmed_removal_log_invalidates_no_current_index_file(
 
 
 def test_a_restore_waits_for_a_writer_only_for_a_limited_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backup, "WAIT", 0.5)
+    for module in (backup, database):
+        monkeypatch.setattr(module, "WAIT", 0.5)
     store = open_store(tmp_path / "kb")
     put(store, rows(30))
     store.maintenance.backup(tmp_path / "kb.bak")

@@ -264,7 +264,7 @@ class ExtractiveGenerator:
             likeliest = likeliest[(likely[likeliest] >= min(least, PROMISING)) & ~foreign[likeliest]]
             read[likeliest] = True
             if len(likeliest):
-                headed = [_headed(candidates[i], hits) for i in likeliest]
+                headed = [_headed(sentences[i], hits) for i in likeliest]
                 matrix[likeliest, FEATURES.index("reading")] = reading(question, headed)
             likely = np.where(read | (foreign & embedded), likely_with(similarity, WEIGHTS_READ), 0)
         return Described(candidates, rows, matrix, likely, read)
@@ -335,10 +335,10 @@ def _reads(question: str, sentences: Sequence[Sentence], highest: NDArray[np.flo
     return can_read(question, [sentences[i].text for i in best])
 
 
-def _headed(candidate: Candidate, hits: Sequence[Hit]) -> str:
-    """Return a sentence after its headings and the sentence before, if it does not say by itself what it is about."""
-    title = hits[candidate.sentence.hit].item.title
-    return (f"{title}: " if title else "") + candidate.lead + candidate.sentence.text
+def _headed(sentence: Sentence, hits: Sequence[Hit]) -> str:
+    """Return a sentence under its headings. The sentence before stays away: it may be the one that answers."""
+    title = hits[sentence.hit].item.title
+    return f"{title}: {sentence.text}" if title else sentence.text
 
 
 def _unreadable(request: Request) -> str | None:

@@ -62,8 +62,8 @@ WEIGHTS = np.array([
 ])
 """The weight of each feature, where candidates have a similarity."""
 WEIGHTS_READ = np.array([
-    -3.20, 1.03, 1.40, -0.30, 0.14, -0.53, -0.60, 0.26, -1.09, -0.21,
-    -0.54, 0.70, 0.87, -0.32, -2.30, -0.97, 0.12, -3.01, 2.26, 0.37,
+    -3.04, 0.81, 1.49, -0.42, 0.20, -0.58, -0.54, 0.24, -1.20, -0.21,
+    -0.66, 0.59, 0.83, -0.28, -2.43, -0.95, 0.16, -2.90, 2.33, 0.44,
 ])
 """The same for candidates that the reader has read as well."""
 WEIGHTS_WORDS = np.array([

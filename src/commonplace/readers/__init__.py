@@ -12,6 +12,7 @@ import codecs
 import hashlib
 import json
 import os
+import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -363,6 +364,8 @@ def _items(document: Document, file: File, parts: Iterable[Part], chunker: Chunk
     return items, pictures, contents
 
 
+_FENCE = re.compile(r"\s*(?:```|~~~)[^\n`~]*\s*")
+"""The mark that opens or closes a listing, alone: a listing too long for a chunk is cut after it."""
 _Piece = tuple[Part, str | None, tuple[int, int] | None]
 """A part with its title and, of a text, the start and end of a chunk."""
 
@@ -379,7 +382,8 @@ def _pieces(parts: Iterable[Part], chunker: Chunker) -> Iterator[_Piece]:
                 )
             bounds = None
             for bounds in chunks:
-                yield part, title, bounds
+                if not (isinstance(part, TextBlock) and part.markdown and _FENCE.fullmatch(part.text, *bounds)):
+                    yield part, title, bounds
             if bounds is None:
                 yield part, title, None
     finally:
