@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 import commonplace as cp
 from answers import flat, xquad
 from common import data
-from commonplace.generation.extractive import MIN_PROBABILITY
+from commonplace.generation.extractive import MIN_PROBABILITY, MIN_PROBABILITY_READ
 from commonplace.generation.selection import FEATURES, probabilities
 from commonplace.options import AskRequest
 from commonplace.types import Hit, Query
@@ -34,6 +34,8 @@ from ordinary_files import make
 
 Floats = NDArray[np.float64]
 RIDGE = 1.0
+SILENCE = (0.8, 0.85, 0.9, 0.95)
+"""Shares of the questions without an answer for which the threshold is set, to compare weights alike."""
 NOT_BY_WORDS = ("words in it below the best", "confidence of the passage", "reading")
 """Features that only cost where candidates have no similarity: Chinese questions of the shipped model."""
 NOT_SENTENCES = {"how-to", "summary", "list", "file", "comparison", "several"}
@@ -152,12 +154,18 @@ def fitted(rows: list[Asked]) -> Floats:
 
 
 def report(rows: list[Asked]) -> None:
-    """Print, for each source, how the weights of the others choose."""
+    """Print, for each source, how the weights of the others choose; then the same for given shares of silence.
+
+    The rules that come after the weights are not applied.
+    """
+    chosen: list[tuple[Asked, bool, float]] = []
     for source in dict.fromkeys(row.source for row in rows):
         others = [row for row in rows if row.source != source]
         weights = fitted(others or rows)
         best = [(row, int(probabilities(row.features, weights).argmax())) for row in rows if row.source == source]
-        sure = {id(row): probabilities(row.features, weights)[i] >= MIN_PROBABILITY for row, i in best}
+        chosen += [(row, bool(row.right[i]), float(probabilities(row.features, weights)[i])) for row, i in best]
+        least = MIN_PROBABILITY_READ if all(row.read.all() for row, _ in best) else MIN_PROBABILITY
+        sure = {id(row): probabilities(row.features, weights)[i] >= least for row, i in best}
         present = [(row, i) for row, i in best if not row.absent]
         absent = [(row, i) for row, i in best if row.absent]
         first = np.mean([row.right[i] for row, i in present])
@@ -167,6 +175,16 @@ def report(rows: list[Asked]) -> None:
             f"  {source}: {len(present)} questions, the likeliest is right {first:.0%}, and sure {said:.0%}; "
             f"{len(absent)} absent, rightly silent {silent:.0%}"
         )
+    for name, is_xquad in (("folders", False), ("XQuAD", True)):
+        group = [one for one in chosen if one[0].source.startswith("xquad") is is_xquad]
+        lies = [0.0 if right else likely for row, right, likely in group if row.absent]
+        answerable = [(right, likely) for row, right, likely in group if not row.absent]
+        if not lies or not answerable:
+            continue
+        for share in SILENCE:
+            least = float(np.quantile(lies, share))
+            answered = np.mean([right and likely > least for right, likely in answerable])
+            print(f"  {name}: silence right in {share:.0%}, answered rightly {answered:.0%}")
 
 
 def main() -> None:
