@@ -17,7 +17,7 @@ from commonplace.i18n import _
 from commonplace.readers.chunks import shared_chunker
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock, bounding_box
-from commonplace.readers.pictures import load_picture
+from commonplace.readers.pictures import load_picture, picture_in
 from commonplace.types import Box, Span
 
 __all__ = [
@@ -256,14 +256,8 @@ class _Layout:
         if key in self._picture_keys:
             return  # a logo that is repeated in the document counts once
         self._picture_keys.add(key)
-        options = self._file.options
         try:
-            picture = load_picture(
-                encoded.data,
-                side=options.picture_side,
-                thumbnail_side=options.thumbnail_side,
-                max_pixels=options.max_pixels,
-            )
+            picture = picture_in(self._file, encoded.data)
         except ReadError as error:
             self._file.problems.append(_("picture {name}: {error}").format(name=encoded.name, error=error))
             return

@@ -22,7 +22,7 @@ from commonplace.readers.chunks import shared_chunker
 from commonplace.readers.formats import SUFFIXES
 from commonplace.readers.ocr import with_ocr
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
-from commonplace.readers.pictures import load_picture
+from commonplace.readers.pictures import load_picture, picture_in
 from commonplace.readers.text import decode
 from commonplace.types import Span
 
@@ -385,15 +385,8 @@ def _figure(
         source = local_picture(file, reference.target)
     if source is None:
         return
-    options = file.options
     try:
-        picture = load_picture(
-            source,
-            side=options.picture_side,
-            thumbnail_side=options.thumbnail_side,
-            max_pixels=options.max_pixels,
-            max_bytes=options.max_bytes,
-        )
+        picture = picture_in(file, source)
     except ReadError as error:
         file.problems.append(_("picture {target}: {error}").format(target=reference.target, error=error))
         return

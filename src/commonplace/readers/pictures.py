@@ -87,6 +87,22 @@ def load_picture(
     return _load(source, side, thumbnail_side, max_pixels, max_bytes, frame)[0]
 
 
+def picture_in(file: File, source: Path | bytes) -> Picture:
+    """Return a picture that belongs to a file's content, with the sizes and limits of the file's options.
+
+    Raises:
+        ReadError: as `load_picture`.
+    """
+    options = file.options
+    return load_picture(
+        source,
+        side=options.picture_side,
+        thumbnail_side=options.thumbnail_side,
+        max_pixels=options.max_pixels,
+        max_bytes=options.max_bytes,
+    )
+
+
 def size_of_picture(data: bytes) -> tuple[int, int]:
     """Return width and height in pixels, undecoded, from the bytes of a picture file that is no drawing.
 

@@ -24,7 +24,7 @@ from commonplace.readers.media import (
     texts,
 )
 from commonplace.readers.parts import File, ImageBlock, Part, TextBlock
-from commonplace.readers.pictures import load_picture
+from commonplace.readers.pictures import picture_in
 from commonplace.readers.sound_pieces import sound_pieces
 from commonplace.readers.speech import speech_of
 from commonplace.readers.subtitles import Cue, cues_of
@@ -70,12 +70,7 @@ def _parts(file: File, av: Any, container: Any) -> Iterator[Part]:
     yield from sound_pieces(file)
     for data in covers:
         try:
-            picture = load_picture(
-                data,
-                side=file.options.picture_side,
-                thumbnail_side=file.options.thumbnail_side,
-                max_pixels=file.options.max_pixels,
-            )
+            picture = picture_in(file, data)
         except ReadError as problem:
             file.problems.append(_("its cover: {problem}").format(problem=problem))
             continue

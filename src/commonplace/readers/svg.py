@@ -48,7 +48,7 @@ _METADATA = {"creator": "author", "date": "created", "publisher": "publisher", "
 
 def read_svg(file: File) -> Iterator[Part]:
     """Yield a drawing with its title as caption, and its words."""
-    from commonplace.readers.pictures import load_picture
+    from commonplace.readers.pictures import picture_in
 
     root = parse_xml(file.data, file.path.name)
     caption = _title(root, "title") or _title(root, "desc")
@@ -56,14 +56,8 @@ def read_svg(file: File) -> Iterator[Part]:
     _note_metadata(file, root)
     words = "\n".join(_words(root))
     box = Span(box=(0.0, 0.0, 1.0, 1.0))
-    options = file.options
     try:
-        picture = load_picture(
-            file.data,
-            side=options.picture_side,
-            thumbnail_side=options.thumbnail_side,
-            max_pixels=options.max_pixels,
-        )
+        picture = picture_in(file, file.data)
     except ReadError as problem:
         if not words and not caption:
             raise
