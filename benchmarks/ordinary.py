@@ -1,8 +1,8 @@
 """Ordinary folders asked as people ask: found, answered rightly, nothing of another row, silent where nothing answers.
 
-    python benchmarks/ordinary.py [--dev | --test] [--folder NAME] [--failures]
+    python benchmarks/ordinary.py [--dev | --test | --fresh] [--folder NAME] [--model NAME] [--failures]
 
-Fourteen folders (ordinary/*.txt, see ordinary_files.py), ten for choices and four for report, with questions
+Seventeen folders (ordinary/*.txt, see ordinary_files.py), thirteen for choices and four for report, with questions
 (ordinary/questions.jsonl). All texts are ours; the photographs are Flickr8k's, and what needs them is left out without
 the development data. The product is used as it comes: each folder is added to a collection, searched and asked.
 
@@ -28,7 +28,9 @@ import commonplace as cp
 from common import data, interval, keep, machine, table
 from ordinary_files import FOLDERS, make
 
-DEV = ("firm", "household", "manual", "album", "school", "vet", "shop", "archive", "landlord", "teahouse")
+FRESH = ("parish", "guesthouse", "observatory")
+"""Folders for choices, whose questions mostly use other words than the texts."""
+DEV = ("firm", "household", "manual", "album", "school", "vet", "shop", "archive", "landlord", "teahouse", *FRESH)
 TEST = ("club", "lectures", "clinic", "research")
 FIRST = 3  # hits in which a file counts as found
 
@@ -159,12 +161,12 @@ def asked(kb: cp.Collection, home: Path, row: Question) -> Outcome:
     return outcome
 
 
-def outcomes_of(folder: str, photographs: Path | None) -> list[Outcome]:
-    """Make a folder and a collection of it, and ask its questions."""
+def outcomes_of(folder: str, photographs: Path | None, model: str | None = None) -> list[Outcome]:
+    """Make a folder and a collection of it, and ask its questions. ``model``: a name or a folder; else as shipped."""
     with tempfile.TemporaryDirectory() as work:
         home = Path(work).resolve() / folder
         missing = set(make(folder, home, photographs))
-        with cp.open(Path(work) / "collection") as kb:
+        with cp.open(Path(work) / "collection", model=model) as kb:
             report = kb.add(home, progress=False)
             if report.failed:
                 raise SystemExit(f"{folder}: files could not be read: {report.failed}")
@@ -237,14 +239,29 @@ def failures(outcomes: Sequence[Outcome]) -> None:
             print(f"   said   {outcome['said'] or '(abstained)'} {outcome['cited']}")
 
 
+def in_other_words(photographs: Path | None) -> None:
+    """Ask the folders whose questions use other words than the texts, with each model that comes as a package."""
+    lines, values = [], {}
+    for model in ("minilm-lite0", "multilingual"):
+        outcomes = [outcome for folder in FRESH for outcome in outcomes_of(folder, photographs, model)]
+        groups = {"all": outcomes, **grouped(outcomes, "folder"), **grouped(outcomes, "language")}
+        lines += [table_row(f"{model}: {name}", group, True) for name, group in groups.items()]
+        values[model] = {name: figures(group) for name, group in groups.items()}
+    head = ["", "questions", *(f"{title}, %" for title in MEASURES.values())]
+    text = f"Measured on {machine()}. Intervals are 95% bootstrap over questions.\n\n{table(head, lines)}"
+    keep("ordinary_words", text, values)
+
+
 def main() -> None:
     """Ask, print, and keep the table of the test half."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     half = parser.add_mutually_exclusive_group()
     half.add_argument("--dev", action="store_true", help="the half for choices only; writes nothing")
     half.add_argument("--test", action="store_true", help="the half for report only")
+    half.add_argument("--fresh", action="store_true", help="questions in other words, with both models; writes a table")
     parser.add_argument("--folder", choices=[*DEV, *TEST], help="one folder only; writes nothing")
     parser.add_argument("--failures", action="store_true", help="print what went wrong (dev only)")
+    parser.add_argument("--model", help="another model than the shipped one; writes nothing")
     options = parser.parse_args()
     halves = [DEV] if options.dev else [TEST] if options.test else [DEV, TEST]
     try:
@@ -252,16 +269,19 @@ def main() -> None:
     except SystemExit as reason:
         photographs = None
         print(f"without photographs: {reason}")
+    if options.fresh:
+        in_other_words(photographs)
+        return
     for folders in halves:
         chosen = [name for name in folders if options.folder in (None, name)]
         begin = time.perf_counter()
-        outcomes = [outcome for folder in chosen for outcome in outcomes_of(folder, photographs)]
+        outcomes = [outcome for folder in chosen for outcome in outcomes_of(folder, photographs, options.model)]
         if not outcomes:
             continue
         text = report_of(outcomes, time.perf_counter() - begin)
         if options.failures and folders is DEV:  # whoever reads the failures of test tunes to them
             failures(outcomes)
-        if folders is DEV or options.folder or photographs is None:
+        if folders is DEV or options.folder or options.model or photographs is None:
             print(f"{'dev' if folders is DEV else 'test'}\n\n{text}\n")
             continue
         values = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import commonplace as cp
+from commonplace.generation.answer_kinds import defines, subject_defined
 
 FILES = {
     "berths.csv": "Berth,Boat,Owner,Assistant\nPier 1,Gannet,Ida Holm,Tove\nPier 2,Puffin,Rolf Berg,Lise\n"
@@ -22,6 +23,10 @@ FILES = {
     "- No fires on the pier.\n- Dogs stay on a lead.\n- Quiet after ten.\n",
     "lift.md": "# Lifting a boat\n\nNobody stands below the boat. Ask the harbour master beforehand.\n\n"
     "# Lifting a boat: steps\n\n1. Take off the mast.\n2. Put the slings under the keel.\n3. Lift it slowly.\n",
+    "guests.txt": "GUESTS OF THE REGATTA\n\nFamily Lund       with Berg        two cots\n"
+    "Petra Lund        with Dahl        eats no fish\nOla Strand        with Holm        comes late\n",
+    "terms.md": "# Terms\n\n2.1 VHS is a radio for short distances: every boat carries one.\n\n"
+    "2.2 At 6 am the vh of the pier is read.\n",
     "会员.md": "# 会员须知\n\n会员每年交会费三百元。船库的电话是 0571-5550182。俱乐部由梁伯创办。\n",
 }
 
@@ -63,6 +68,31 @@ def test_a_german_article_asks_for_no_death(club: cp.Collection) -> None:
 def test_the_lines_of_a_chronicle_stand_each_for_itself(club: cp.Collection) -> None:
     storm = answer(club, "what happened in 1957")
     assert "eleven boats" in storm and "fishermen" not in storm and "Slipway" not in storm
+
+
+def test_lines_in_columns_of_blanks_stand_each_for_itself(club: cp.Collection) -> None:
+    host = answer(club, "Where does Petra Lund stay?")
+    assert "Dahl" in host and "Berg" not in host and "Holm" not in host
+
+
+@pytest.mark.parametrize(
+    ("question", "subject"),
+    [
+        ("meaning of VHS", "VHS"),
+        ("what do we mean by VHS?", "VHS"),
+        ("What is meant by a lead line?", "lead line"),
+        ("explain to a newcomer what VHS is", "VHS"),
+        ("VHS是什么病？", "VHS"),
+        ("what does the owner mean to do?", None),
+    ],
+)
+def test_what_is_to_be_defined(question: str, subject: str | None) -> None:
+    assert subject_defined(question) == subject
+
+
+def test_a_definition_may_have_a_number(club: cp.Collection) -> None:
+    assert defines("what is VHS", "2.1 VHS is a radio for short distances.")
+    assert answer(club, "meaning of VHS") == "2.1 VHS is a radio for short distances: every boat carries one."
 
 
 def test_a_month_in_the_name_of_a_file_tells_its_meetings_apart(club: cp.Collection) -> None:

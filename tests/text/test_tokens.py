@@ -177,6 +177,11 @@ def test_terms_meet_across_spellings(text: str, other: str) -> None:
     assert terms(text) & terms(other)
 
 
+def test_an_abbreviation_is_no_plural() -> None:
+    assert not terms("headache at AMS") & terms("at 6 am")
+    assert terms("pumps") == terms("pump")
+
+
 def test_different_emoji_are_different_terms() -> None:
     assert not terms("🍕") & terms("🍺")
 

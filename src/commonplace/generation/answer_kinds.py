@@ -139,14 +139,18 @@ _YES_NO = re.compile(
 )
 _DEFINITION = re.compile(
     r"^\W*(?:(?:please |can you |could you )?(?:explain|define|describe"
-    r"|tell me about)\b(?: to me)?(?: what)?|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the"
+    r"|tell me about)\b(?: to (?:an? )?[\w-]+)?(?: what)?"
+    r"|what (?:exactly )?(?:is|are) meant by|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the"
     r"|my|our|his|her|your|their)\b.* (?:of|for|in|on|at|to)\b)"
     r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)"
-    r"|what does(?= .*\b(?:mean|stand for)\b))\s+(?P<subject>.+?)"
-    r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)(?:是什[么麼](?:意思|东西)?"
-    r"|是[谁誰]|指的?是什[么麼])\W*$|^\W*(?:什[么麼]|啥)(?:是|叫做?)(?P<what>.{1,20}?)\W*$",
+    r"|what do(?:es)?(?= .*\b(?:mean|stand for)\b)(?: (?:we|you|they|people|i) mean by)?"
+    r"|what (?:exactly )?do (?:we|you|they|people|i) mean by"
+    r"|(?:the )?(?:meaning|definition) of)\s+(?P<subject>.+?)"
+    r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)"
+    r"(?:是什[么麼](?:意思|东西|[\u4e00-\u9fff]{1,2})?|是[谁誰]|指的?是什[么麼])\W*$|^\W*(?:什[么麼]|啥)(?:是|叫做?)(?P<what>.{1,20}?)\W*$",
     re.IGNORECASE,
 )
+_NUMBERING = re.compile(r"^\d+(?:\.\d+)*[.)]?\s+")
 _ARTICLES = re.compile(r"^(?:(?:an?|the|this|that|counts as|ein[e]?|d[eria][erst]?)\s+)+", re.IGNORECASE)
 _COPULA = re.compile(
     r"^[^.;:!?]{0,40}?(?:\([^)]*\))?,?\s*(?:is|are|was|were|means|stands for|refers to|denotes|arises"
@@ -204,7 +208,7 @@ def defines(question: str, text: str) -> bool:
     wanted = subject_defined(question)
     if wanted is None:
         return False
-    start = _ARTICLES.sub("", text.lstrip("\"'“*_ "))
+    start = _ARTICLES.sub("", _NUMBERING.sub("", text.lstrip("\"'“*_- ")))
     lowered, name = start.casefold(), wanted.casefold()
     # "What is a vault in Quillon?" is defined by "A vault is ...".
     heads = [name, *[name.split(word)[0].strip() for word in (" in ", " of ", " for ") if word in name]]

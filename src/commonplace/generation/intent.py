@@ -74,6 +74,7 @@ _STEPS = re.compile(
     r"|\bhow (?:is|are) (?!the\b.{0,30}\?$)|\bhow (?:does|do) .{1,40} go\W*$"
     r"|\bwhat (?:do|should|must|shall|can) (?:i|we|you|one|people|they) do\b|\bwhat to do\b|\bwas (?:ist zu tun|tun)\b"
     r"|\bwas (?:soll|muss|mach)\w* (?:ich|man|wir)\b(?: (?:tun|machen))?"
+    r"|\bwhat (?:am|are) (?:i|we|you|people|they) (?:supposed|meant|expected|required) to do\b|\bwhat (?:now|next)\W*$"
     r"|\bstep(?:s| by step)\b|\binstructions?\b|\b(?:wie"
     r"|womit) (?:kann|könn\w+|soll\w*|mache?|muss|geht)\b"
     r"|如何|怎[么麼](?![样樣了会會])|怎[样樣才]|步[骤驟]|教程",

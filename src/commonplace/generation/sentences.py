@@ -20,6 +20,7 @@ HEADING_SHARE = 0.6  # share of the longest line of its paragraph below which a 
 SHORT_LINE = 45  # characters of the lines that may stand each for itself
 RAGGED_LINES, RAGGED_SHARE = 3, 0.7
 """Lines that may stand each for itself if all begin anew, and the share of the longest that the shortest is below."""
+COLUMNS_SHARE = 0.7  # of the lines of a paragraph with gaps, from which its lines are rows of a table of blanks
 PROSE = 6  # words of a last line without a full stop, from which it counts as an unfinished sentence
 
 
@@ -211,8 +212,8 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
 
     They are the lines of a form (*Phone: 555 0147*), if there are two; the lines of a verse or of a list without marks,
     of which none ends like a sentence; lines of which each begins with a capital letter or a number, as in a chronicle;
-    and a heading in Chinese or Japanese. A heading is much shorter than the longest line and has no punctuation at its
-    end.
+    lines with gaps, as of columns; and a heading in Chinese or Japanese. A heading is much shorter than the longest
+    line and has no punctuation at its end.
     """
     start, lines = 0, paragraph.group().splitlines(keepends=True)
     longest = max(len(line) for line in lines)
@@ -221,6 +222,7 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
     # The lines of a wrapped paragraph are nearly equally long, and most begin with a small letter.
     ragged = min(len(line) for line in lines[:-1] or lines) < RAGGED_SHARE * longest
     apart = apart or (len(lines) >= RAGGED_LINES and ragged and all(_BEGINS_LINE.match(line) for line in lines))
+    apart = apart or sum(_COLUMNS.search(line) is not None for line in lines) >= max(2, COLUMNS_SHARE * len(lines))
     end = 0
     for line, following in itertools.pairwise(lines):
         end += len(line)
@@ -234,6 +236,7 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
 
 _LABEL = re.compile(r"[ \t]*[^\s:：][^:：\n]{0,24}?\s?[:：](?!//)\s*\S")
 _BEGINS_LINE = re.compile(r"[ \t]*[A-ZÄÖÜ\d]")
+_COLUMNS = re.compile(r"\S(?: {2,}|\t)\S")
 _ENDS_LINE = re.compile(r"[.,;!?。，；！？、…-]$")
 _ENDS_HAN = re.compile(rf"[{_EAST_ASIAN}]$")
 _WRAPPED = re.compile(rf"(?<=[{_EAST_ASIAN}，。、；：！？])[ \t]*\n[ \t]*(?=[{_EAST_ASIAN}])")

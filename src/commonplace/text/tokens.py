@@ -33,13 +33,14 @@ __all__ = [
 ]
 
 STEM = 6  # letters of a word that are compared
+SHORTEST = 3  # letters of a word that has no stem: AMS is no plural of am
 
 _PLAIN = pattern(r"[^\W_]+")
 """The words and the tokens of a text for which ``is_plain()``."""
 REQUESTS = frozenset(
-    """about anything called concerning details document documents everything file files find folder get give info
-    information look mention mentioned mentions named open page please regarding said say says search show something
-    tell""".split()  # noqa: SIM905
+    """about abbreviation acronym anything called concerning define definition details document documents everything
+    explain file files find folder get give info information look mention mentioned mentions named open page
+    please regarding said say says search show something tell""".split()  # noqa: SIM905
 )
 """Words with which people ask for something that is written somewhere. They need not stand beside it."""
 _SPACED = pattern(r"\w(?= )(?<!\w\w)(?: {1,4}\w(?!\w))+")
@@ -231,7 +232,9 @@ def terms(text: str) -> frozenset[str]:
 
 @lru_cache(maxsize=65_536)
 def _stem(word: str) -> str:
-    return str(_stemmer().stemWord(word))[:STEM] if word.isascii() and word.isalpha() else word[:STEM]
+    if len(word) <= SHORTEST or not (word.isascii() and word.isalpha()):
+        return word[:STEM]
+    return str(_stemmer().stemWord(word))[:STEM]
 
 
 @cache
