@@ -81,6 +81,7 @@ def test_lines_in_columns_of_blanks_stand_each_for_itself(club: cp.Collection) -
         ("meaning of VHS", "VHS"),
         ("what do we mean by VHS?", "VHS"),
         ("What is meant by a lead line?", "lead line"),
+        ("what does the harbour office mean by a guest?", "guest"),
         ("explain to a newcomer what VHS is", "VHS"),
         ("VHS是什么病？", "VHS"),
         ("what does the owner mean to do?", None),

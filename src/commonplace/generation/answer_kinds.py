@@ -143,7 +143,7 @@ _DEFINITION = re.compile(
     r"|what (?:exactly )?(?:is|are) meant by|what(?:['’]s| is| are| was| were| exactly is)(?! (?:the"
     r"|my|our|his|her|your|their)\b.* (?:of|for|in|on|at|to)\b)"
     r"|who(?:['’]s| is| was| are| were)|was (?:ist|sind|bedeutet)|wer (?:ist|war)"
-    r"|what do(?:es)?(?= .*\b(?:mean|stand for)\b)(?: (?:we|you|they|people|i) mean by)?"
+    r"|what do(?:es)?(?= .*\b(?:mean|stand for)\b(?! to\b))(?: [\w ]{1,30} mean by)?"
     r"|what (?:exactly )?do (?:we|you|they|people|i) mean by"
     r"|(?:the )?(?:meaning|definition) of)\s+(?P<subject>.+?)"
     r"(?: (?:mean|stand for|is|are))?\W*$|^\W*(?:[什么啥]*[叫是]?)?(?P<zh>.{1,20}?)"
