@@ -25,6 +25,10 @@ FILES = {
     "# Lifting a boat: steps\n\n1. Take off the mast.\n2. Put the slings under the keel.\n3. Lift it slowly.\n",
     "guests.txt": "GUESTS OF THE REGATTA\n\nFamily Lund       with Berg        two cots\n"
     "Petra Lund        with Dahl        eats no fish\nOla Strand        with Holm        comes late\n",
+    "mooring.txt": "A boat lies on two lines at least.  Nobody moors it at\n"
+    "the slipway, which  belongs to the crane.  Whoever leaves\n"
+    "for more  than three weeks tells the harbour office  where\n"
+    "the key of the cabin is left.  The office keeps a list.\n",
     "terms.md": "# Terms\n\n2.1 VHS is a radio for short distances: every boat carries one.\n\n"
     "2.2 At 6 am the vh of the pier is read.\n",
     "会员.md": "# 会员须知\n\n会员每年交会费三百元。船库的电话是 0571-5550182。俱乐部由梁伯创办。\n",
@@ -73,6 +77,12 @@ def test_the_lines_of_a_chronicle_stand_each_for_itself(club: cp.Collection) -> 
 def test_lines_in_columns_of_blanks_stand_each_for_itself(club: cp.Collection) -> None:
     host = answer(club, "Where does Petra Lund stay?")
     assert "Dahl" in host and "Berg" not in host and "Holm" not in host
+
+
+def test_prose_with_wide_blanks_is_no_table(club: cp.Collection) -> None:
+    assert "where the key of the cabin is left." in answer(
+        club, "What does someone tell the office who leaves for weeks?"
+    )
 
 
 @pytest.mark.parametrize(

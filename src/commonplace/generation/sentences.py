@@ -236,7 +236,7 @@ def _lines_apart(paragraph: re.Match[str]) -> Iterator[tuple[int, str]]:
 
 _LABEL = re.compile(r"[ \t]*[^\s:：][^:：\n]{0,24}?\s?[:：](?!//)\s*\S")
 _BEGINS_LINE = re.compile(r"[ \t]*[A-ZÄÖÜ\d]")
-_COLUMNS = re.compile(r"\S(?: {2,}|\t)\S")
+_COLUMNS = re.compile(r"[^\s.!?](?: {3,}|\t)\S")  # justified lines have two blanks, and so has the end of a sentence
 _ENDS_LINE = re.compile(r"[.,;!?。，；！？、…-]$")
 _ENDS_HAN = re.compile(rf"[{_EAST_ASIAN}]$")
 _WRAPPED = re.compile(rf"(?<=[{_EAST_ASIAN}，。、；：！？])[ \t]*\n[ \t]*(?=[{_EAST_ASIAN}])")
