@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from commonplace._searching import Hits, Searcher, query_of
+from commonplace._searching import Hits, Searcher, query_of, sharing
 from commonplace._session import Parts, Session
 from commonplace.errors import ModelMismatch
 from commonplace.generation import (
@@ -69,12 +69,13 @@ def stream_answer(
             nli = searcher.cross_encoder(nli)
         try:
             (encoded,) = searcher.encode(parts, [Query(_subject(words, show), query.image)], request)
-            hits = searcher.hits(parts, encoded, request)
+            searched = sharing(parts, request)
+            hits = searcher.hits(searched, encoded, request)
             if show and request.where.modality is None:
-                hits = _pictures_first(hits, searcher.hits(parts, encoded, _only_pictures(request)), request.k)
+                hits = _pictures_first(hits, searcher.hits(searched, encoded, _only_pictures(request)), request.k)
             elif query.image is None and len(several := question_parts(words or "")) > 1:
                 of_parts = searcher.encode(parts, [Query(part) for part in several], request)
-                hits = _in_turns([hits, *(searcher.hits(parts, part, request) for part in of_parts)])
+                hits = _in_turns([hits, *(searcher.hits(searched, part, request) for part in of_parts)])
         except ModelMismatch:
             if not session.replaced(parts):
                 raise

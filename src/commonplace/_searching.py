@@ -32,10 +32,11 @@ from commonplace.retrieval import (
     respelled,
     search,
     shared_reads,
+    snapshot_of,
 )
 from commonplace.types import Content, Filter, Hit, Query, ScoreComponent
 
-__all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "stored_ranking"]
+__all__ = ["RANKING", "Hits", "Searcher", "queries_of", "query_of", "sharing", "stored_ranking"]
 
 RANKING = "ranking"  # the setting that holds how this collection is searched
 MAX_CHARACTERS = 20_000  # of a query
@@ -103,16 +104,16 @@ class Searcher:
     def search(self, parts: Parts, queries: Sequence[Query], request: SearchRequest) -> list[Hits]:
         """Return the hits of each query. All are encoded in one batch, and what they have in common is read once."""
         encoded = self.encode(parts, queries, request)
-        if request.rerank is not None:  # a reranker may write to the store, and one of others takes queries in turn
-            hits_of = partial(self.hits, parts, request=request)
-            if len(encoded) < 2 or not isinstance(request.rerank, (str, os.PathLike)):
-                return [hits_of(query) for query in encoded]
-            with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
-                return list(threads.map(hits_of, encoded))
-        store = shared_reads(parts.store)
-        hits_of = partial(self.hits, replace(parts, store=store), request=request)
-        if len(encoded) < 2 or (store.capabilities.files and store.count() <= IN_TURN):
-            return [hits_of(query) for query in encoded]  # little of it can run beside the rest
+        parts = sharing(parts, request)
+        hits_of = partial(self.hits, parts, request=request)
+        if len(encoded) < 2:
+            in_turn = True
+        elif request.rerank is not None:  # one of others takes queries in turn
+            in_turn = not isinstance(request.rerank, (str, os.PathLike))
+        else:  # of few items little can run beside the rest
+            in_turn = parts.store.capabilities.files and parts.store.count() <= IN_TURN
+        if in_turn:
+            return [hits_of(query) for query in encoded]
         with ThreadPoolExecutor(2 * processors(), "commonplace-queries") as threads:
             return list(threads.map(hits_of, encoded))
 
@@ -161,11 +162,14 @@ class Searcher:
                 )
             )
         depth = request.k if reranker is None else max(request.k, reranker.depth)
-        ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
-        mended_words = None
-        fits = max((result.confidence for result in ranked), default=0.0) >= FITS
-        # Vectors know no codes: what they find for one is no reason to leave it as it is.
-        if (not fits or _DIGIT.search(query.words or "")) and (mended := _respelled(parts, query)):
+        mended = mended_words = None
+        with snapshot_of(parts.store):
+            ranked = search(parts.store, query, parts.calibration, k=depth, where=request.where, ranking=ranking)
+            fits = max((result.confidence for result in ranked), default=0.0) >= FITS
+            # Vectors know no codes: what they find for one is no reason to leave it as it is.
+            if not fits or _DIGIT.search(query.words or ""):
+                mended = _respelled(parts, query)
+        if mended is not None:
             (mended_query,) = self.encode(parts, [Query(mended)], request)
             others = search(parts.store, mended_query, parts.calibration, k=depth, where=request.where, ranking=ranking)
             if others and (not ranked or CAUTION * others[0].confidence > ranked[0].confidence):
@@ -208,8 +212,10 @@ class Searcher:
                     channel=channel, partitions=", ".join(parts.space.partitions)
                 )
             )
-        ranked = parts.store.search(channel, _unit_vector(vector, parts.space.dim), request.k, request.where)
-        items = parts.store.items(ranked.ids)
+        unit = _unit_vector(vector, parts.space.dim)
+        with snapshot_of(parts.store):
+            ranked = parts.store.search(channel, unit, request.k, request.where)
+            items = parts.store.items(ranked.ids)
         hits = []
         for rank, (id_, cosine) in enumerate(zip(ranked.ids, ranked.scores.tolist(), strict=True), start=1):
             if id_ in items:  # it may have been removed since
@@ -238,6 +244,14 @@ class Searcher:
                 )
             )
         return self.cross_encoder(name)
+
+
+def sharing(parts: Parts, request: SearchRequest) -> Parts:
+    """Return the parts for the searches of one call, which read each item once.
+
+    A reranker may write to the store. With one they read as the parts do.
+    """
+    return parts if request.rerank is not None else replace(parts, store=shared_reads(parts.store))
 
 
 def _respelled(parts: Parts, query: EncodedQuery) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,73 @@ def test_what_was_read_of_an_item_is_not_read_again(kb: cp.Collection, monkeypat
     monkeypatch.setattr(kb.store, "items", items)
     kb.search(["blue seal", "blue sail", "the pump", "red cart"])
     assert asked and len(asked) == len(set(asked)) <= len(TEXTS)
+
+
+def statements_of(kb: cp.Collection, query: str) -> list[str]:
+    """Return the SQL statements of a search, without those that SQLite runs itself."""
+    kb.search(query)
+    statements: list[str] = []
+    for connection in kb.store._database._idle:
+        connection.set_trace_callback(statements.append)
+    kb.search(query)
+    return [text for text in statements if not text.startswith("--")]
+
+
+def test_a_search_reads_in_one_snapshot(kb: cp.Collection) -> None:
+    statements = statements_of(kb, "the blue seal at pump 3")
+    assert [text for text in statements if text in ("BEGIN", "COMMIT")] == ["BEGIN", "COMMIT"]
+    assert len(statements) < 20
+    mended = statements_of(kb, "the blue saels")  # searched in two spellings, and encoded in between
+    assert mended.count("BEGIN") == mended.count("COMMIT") == 2
+
+
+def test_the_number_of_statements_does_not_grow_with_the_collection(kb: cp.Collection) -> None:
+    few = len(statements_of(kb, "blue pump"))
+    kb.add(*(cp.Record(f"The blue pump {n} is here.", id=f"blue pump {n}") for n in range(60)))
+    assert len(statements_of(kb, "blue pump")) <= few + 4
+
+
+@pytest.mark.parametrize("options", [{}, {"modality": "text"}, {"where": {"kind": "tool"}}])
+def test_a_search_is_of_one_state_while_others_write(
+    kb: cp.Collection, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    kb.add(*(cp.Record(text, id=name, metadata={"kind": "tool"}) for name, text in TEXTS.items()))
+    before, search_text = kb.search("the blue seal", **options), kb.store.search_text
+    assert before
+
+    def change() -> None:
+        with cp.open(kb.folder) as other:  # another connection, as of another process
+            other.add(cp.Record("The seal is green now.", id="seal", metadata={"kind": "tool"}))
+        kb.remove("boat")
+        kb.add(cp.Record("Another blue seal.", id="new", metadata={"kind": "tool"}))
+        kb.search("the blue seal", **options)
+
+    def search_then_change(*arguments: Any) -> Any:
+        monkeypatch.undo()  # once, and not for the search in the other thread
+        ranked = search_text(*arguments)
+        thread = threading.Thread(target=change)
+        thread.start()
+        thread.join()
+        return ranked
+
+    monkeypatch.setattr(kb.store, "search_text", search_then_change)
+    assert list(kb.search("the blue seal", **options)) == list(before)
+    after = kb.search("the blue seal", **options)
+    assert {hit.item.document.id for hit in after} >= {"new"} and "boat" not in {h.item.document.id for h in after}
+
+
+def test_a_search_that_fails_keeps_no_snapshot(kb: cp.Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(ids: Sequence[str]) -> dict[str, frozenset[str]]:
+        kb.store._database.all("SELECT * FROM nowhere")
+        raise AssertionError
+
+    monkeypatch.setattr(kb.store, "views", fail)
+    with pytest.raises(cp.CommonplaceError, match="no such table"):
+        kb.search("blue seal")
+    monkeypatch.undo()
+    assert not any(connection.in_transaction for connection in kb.store._database._idle)
+    kb.add(cp.Record("A thread in a snapshot could not write this.", id="later"))
+    assert kb.search("written later")
 
 
 def test_shared_reads_give_what_the_store_gives(kb: cp.Collection) -> None:

@@ -117,6 +117,18 @@ class StoreContract:
         assert store.items_of("gone") == [] and store.items(["gone"]) == {}
         assert store.search("none such", vector("q"), 5, Filter()).ids == ()
 
+    def test_a_snapshot_reads_one_state(self, store: Store) -> None:
+        if not store.capabilities.snapshots:
+            pytest.skip("the store has no snapshots")
+        self.put(store, parsed("/a.txt", "red seal"))
+        with store.snapshot():
+            assert store.count() == 1
+            thread = threading.Thread(target=self.put, args=(store, parsed("/b.txt", "blue pump")))
+            thread.start()
+            thread.join()
+            assert store.count() == 1 and len(list(store.documents())) == 1
+        assert store.count() == 2
+
     def test_a_changed_document_replaces_its_items(self, store: Store) -> None:
         self.put(store, parsed("/a.txt", "old words", "kept words"))
         self.put(store, parsed("/a.txt", "kept words"))

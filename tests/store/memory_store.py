@@ -10,6 +10,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -283,6 +284,9 @@ class MemoryStore:
         at = np.linspace(0, len(rows) - 1, min(len(rows), n)).astype(int) if rows else []
         vectors = np.array([rows[place] for place in at], np.float32).reshape(-1, self._dim)
         return Sample(vectors, self._offset(partition, vectors), len(rows))
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        raise NotImplementedError("capabilities.snapshots is False")
 
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         raise NotImplementedError("capabilities.lexical is False")

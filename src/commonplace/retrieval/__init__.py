@@ -9,7 +9,7 @@ from commonplace.retrieval.lookups import Lookup, lookup
 from commonplace.retrieval.rerank import LateInteraction, Reranker, rerank
 from commonplace.retrieval.respelling import respelled
 from commonplace.retrieval.search import IN_TURN, EncodedQuery, RankedItem, candidates, compose, search
-from commonplace.retrieval.shared import shared_reads
+from commonplace.retrieval.shared import shared_reads, snapshot_of
 
 __all__ = [
     "IN_TURN",
@@ -41,5 +41,6 @@ __all__ = [
     "respelled",
     "search",
     "shared_reads",
+    "snapshot_of",
     "z_score",
 ]

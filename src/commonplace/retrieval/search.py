@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Literal
@@ -20,7 +21,7 @@ from commonplace.retrieval.calibration import LEXICAL, Calibration
 from commonplace.retrieval.diversify import MIN_SIMILARITY, diversify, near_duplicates_of
 from commonplace.retrieval.fusion import NEGATIVE, ChannelScores, Fused, Ranking, fuse
 from commonplace.retrieval.lookups import lookup
-from commonplace.retrieval.shared import shared_reads
+from commonplace.retrieval.shared import shared_reads, snapshot_of
 from commonplace.space import QueryVectors
 from commonplace.store import RankedList, Sample, SearchStore, Store
 from commonplace.text import asks
@@ -124,6 +125,9 @@ class _Measured:
 
     # The methods below are looked up when they are called: a store without the capability need not have them.
 
+    def snapshot(self) -> AbstractContextManager[None]:
+        return self._store.snapshot()
+
     def search_text(self, text: str, k: int, where: Filter) -> RankedList:
         return self._store.search_text(text, k, where)
 
@@ -161,7 +165,8 @@ def candidates(
     An item on one channel's list is also scored by every other channel that has a
     view of it. Raises QueryError if the ranking needs a feature that the store lacks.
     """
-    return _candidates(shared_reads(store), query, k, where, ranking)
+    with snapshot_of(store):
+        return _candidates(shared_reads(store), query, k, where, ranking)
 
 
 def _candidates(
@@ -251,8 +256,17 @@ def _has(partitions: frozenset[str], view: str) -> bool:
 def search(
     store: Store, query: EncodedQuery, calibration: Calibration, *, k: int, where: Filter, ranking: Ranking
 ) -> list[RankedItem]:
-    """Return the best ``k`` items, best first; ties are ordered by item id."""
-    store = shared_reads(store)
+    """Return the best ``k`` items, best first; ties are ordered by item id. They are read in one snapshot of the store.
+
+    Where the channels run in threads, a list may come of a later state: what the snapshot lacks is left out.
+    """
+    with snapshot_of(store):
+        return _search(shared_reads(store), query, calibration, k, where, ranking)
+
+
+def _search(
+    store: Store, query: EncodedQuery, calibration: Calibration, k: int, where: Filter, ranking: Ranking
+) -> list[RankedItem]:
     ids, channels = _candidates(store, query, k, where, ranking)
     if not ids:
         return []

@@ -1,8 +1,9 @@
-"""What several searches of one call read of a store: each item once."""
+"""What several searches of one call read of a store: each item once, and of one state while a search goes on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from commonplace.store import Store
 from commonplace.types import Filter, Item
 
-__all__ = ["shared_reads"]
+__all__ = ["shared_reads", "snapshot_of"]
 
 T = TypeVar("T")
 
@@ -22,10 +23,15 @@ MOST = 20_000
 def shared_reads(store: Store) -> Store:
     """Return a view of ``store`` for the searches of one call. What one of them reads of an item, others do not again.
 
-    It keeps no read transaction: indexes in memory follow the store forward, and a search that saw an older state would
-    lead them back. Drop the view after the call. The view of a view is itself.
+    It holds no snapshot: a call may take long, with many searches. Drop the view after the call. The view of a view is
+    itself.
     """
     return store if isinstance(store, _SharedReads) else cast(Store, _SharedReads(store))
+
+
+def snapshot_of(store: Store) -> AbstractContextManager[None]:
+    """Return ``store.snapshot()``, or nothing to wait for where the store has no snapshots."""
+    return store.snapshot() if store.capabilities.snapshots else nullcontext()
 
 
 class _SharedReads:

@@ -6,6 +6,7 @@ To add a store, implement ``Store`` and run ``tests/store/contract.py`` over it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -119,7 +120,8 @@ class Capabilities:
     all its data in the collection's folder, so that a backup and a compression can be made there.
     ``guards_model``: opening the store raises ModelMismatch for a model that did not make its vectors. ``shared``:
     several machines add their files to it at once, so that a file that is missing here may exist elsewhere; the store's
-    attribute ``address`` has the ``url`` and ``token`` by which another machine opens it.
+    attribute ``address`` has the ``url`` and ``token`` by which another machine opens it. ``snapshots``: the store has
+    ``snapshot``.
     """
 
     lexical: bool = True
@@ -131,6 +133,7 @@ class Capabilities:
     files: bool = True
     guards_model: bool = True
     shared: bool = False
+    snapshots: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,13 @@ class Sample:
 
 class SearchStore(Protocol):
     """The part of a store that a search calls from parallel threads."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Return a context manager in which this thread reads one state of the store, whatever is written meanwhile.
+
+        It may be nested. Nothing is written within it, and no model is run: writers may have to wait for its end.
+        Requires ``capabilities.snapshots``.
+        """
 
     def search(
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, cross_modal: bool = False

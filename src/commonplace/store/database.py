@@ -11,11 +11,11 @@ import sqlite3
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from commonplace.errors import CollectionError
 from commonplace.i18n import _
@@ -54,6 +54,8 @@ def abandoned(folder: Path) -> Iterator[Path]:
             except PermissionError:
                 pass
 
+
+T = TypeVar("T")
 
 WAIT = 30.0  # seconds to wait for another process's write transaction
 
@@ -169,11 +171,18 @@ def read_commit_marker(folder: Path) -> tuple[str, int]:
     return "", -1
 
 
+class _Lent(threading.local):
+    """What is lent to a thread now: a connection, and what was read in its read transaction, by key."""
+
+    connection: sqlite3.Connection | None = None
+    read: dict[Hashable, Any] | None = None
+
+
 class Database:
     """A SQLite file in WAL mode. Thread-safe; many processes may read while one writes.
 
     A session borrows a connection and returns it for the next session. So there are never more connections than
-    concurrent threads. A file that is not writable is opened read-only.
+    concurrent threads, apart from those of ``newest()``. A file that is not writable is opened read-only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -181,18 +190,17 @@ class Database:
         self.writable = os.access(path if path.exists() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
-        self._mine = threading.local()  # the connection lent to this thread now
+        self._mine = _Lent()
         self._closed = False
         self._process = os.getpid()
 
     @contextmanager
     def session(self) -> Iterator[sqlite3.Connection]:
         """Lend this thread a connection. A nested session gets the same one. Raises CollectionError."""
-        current: sqlite3.Connection | None = getattr(self._mine, "connection", None)
-        if current is not None:
-            yield current
-            return
         try:
+            if self._mine.connection is not None:
+                yield self._mine.connection
+                return
             self._mine.connection = connection = self._take()
             try:
                 yield connection
@@ -213,17 +221,46 @@ class Database:
     def snapshot(self) -> Iterator[sqlite3.Connection]:
         """Lend a connection in one read transaction, for a consistent view. A nested call gets the outer transaction.
 
-        Raises CollectionError.
+        Hold it only while reading: as long as it lasts, no checkpoint empties the write-ahead log. Raises
+        CollectionError.
         """
         with self.session() as connection:
             if connection.in_transaction:
                 yield connection
                 return
             connection.execute("BEGIN")
+            self._mine.read = {}
             try:
                 yield connection
             finally:
-                connection.execute("COMMIT")
+                self._mine.read = None
+                if connection.in_transaction:  # some errors end it
+                    connection.execute("COMMIT")
+
+    @contextmanager
+    def newest(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection in a read transaction that begins now, even within a snapshot. Raises CollectionError."""
+        outer = self._mine.connection, self._mine.read
+        self._mine.connection = self._mine.read = None
+        try:
+            with self.snapshot() as connection:
+                yield connection
+        finally:
+            self._mine.connection, self._mine.read = outer
+
+    def once(self, key: Hashable, read: Callable[[], T]) -> T:
+        """Return what ``read`` returns. Within a snapshot it is called once for each key."""
+        kept = self._mine.read
+        if kept is None:
+            return read()
+        if key not in kept:
+            kept[key] = read()
+        return kept[key]  # type: ignore[no-any-return]
+
+    def again(self, key: Hashable) -> None:
+        """Let ``once()`` read what has this key again."""
+        if self._mine.read is not None:
+            self._mine.read.pop(key, None)
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:

@@ -11,7 +11,7 @@ import numpy as np
 from commonplace.store.database import Database
 from commonplace.store.index_view import Selection
 from commonplace.store.rows import condition_of
-from commonplace.store.vector_index import followed_to, now, removed_since, trimmed_to
+from commonplace.store.vector_index import followed_to, generation_of, now, removed_since, trimmed_to
 from commonplace.types import Filter
 
 __all__ = ["FilterCache"]
@@ -52,13 +52,17 @@ class FilterCache:
         Keys are never reused, and the filtered properties of an item never change. So a later call looks up only newer
         keys, and takes away the keys that were removed since.
         """
-        if not condition_of(where)[0]:
-            return None
+        return self._database.once((self, where), lambda: self._of(where)) if condition_of(where)[0] else None
+
+    def _of(self, where: Filter) -> Selection:
         with self._lock, self._database.snapshot() as database:
-            current = now(database)
+            lineage, generation = generation_of(self._database)
             entry = self._entries.pop(where, None)
-            if entry is None or (entry.lineage, entry.generation) != current:
-                usable = entry is not None and entry.lineage == current[0]
+            if entry is not None and entry.lineage == lineage and entry.generation > generation:
+                self._entries[where] = entry  # followed for a search that began later: it is not led back
+                return self._followed(database, where, None).selection
+            if entry is None or (entry.lineage, entry.generation) != (lineage, generation):
+                usable = entry is not None and entry.lineage == lineage
                 entry = self._followed(database, where, entry if usable else None)
             self._entries[where] = entry
             held = sum(kept.selection.bytes for kept in self._entries.values())

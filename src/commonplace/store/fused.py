@@ -38,8 +38,14 @@ class FusedIndex:
             self._built = None
 
     def of(self, alpha: float | None) -> IndexView:
-        """Return the index for this text weight ``alpha`` (0 to 1); None for concatenated views."""
-        with self._lock, self._settings.database.snapshot() as database:
+        """Return the index for this text weight ``alpha`` (0 to 1); None for concatenated views.
+
+        Within a snapshot it is always the same one.
+        """
+        return self._settings.database.once((self, alpha), lambda: self._of(alpha))
+
+    def _of(self, alpha: float | None) -> IndexView:
+        with self._lock, self._settings.database.newest() as database:  # an index is never built of an older state
             check_space(database, self._settings)
             wanted = (*now(database), alpha)
             if self._built is None or self._built[0] != wanted:

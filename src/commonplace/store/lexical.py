@@ -57,9 +57,9 @@ def search_paths(
     first = f"SELECT min(i.key) FROM items i WHERE i.document = d.key{condition and ' AND '}{condition}"
     join = f"JOIN documents d ON d.key = w.rowid WHERE ({first}) IS NOT NULL AND"
     (keys, scores), idf = _search(database, "paths", phrases, k, join, values, total)
-    statement = f"SELECT ({first}) FROM documents d WHERE d.key = ?"
-    items = [database.execute(statement, (*values, key)).fetchone()[0] for key in keys.tolist()]
-    return LexicalMatches(RankedKeys(np.array(items, dtype=np.int64), scores), idf)
+    statement = f"SELECT d.key, ({first}) FROM documents d WHERE d.key IN (SELECT value FROM json_each(?))"
+    items = dict(database.execute(statement, (*values, json.dumps(keys.tolist()))).fetchall())
+    return LexicalMatches(RankedKeys(np.array([items[key] for key in keys.tolist()], dtype=np.int64), scores), idf)
 
 
 def merge_words(database: sqlite3.Connection) -> None:
@@ -88,10 +88,9 @@ def _search(
 ) -> LexicalMatches:
     """Return the best ``k`` rows of a full-text ``table``; ``join`` and ``values`` filter its rows ``w``."""
     # BM25 needs each phrase's number of items, so the database counts it in any case.
-    frequency = {
-        phrase: int(database.execute(f"SELECT count(*) FROM {table} WHERE {table} MATCH ?", (phrase,)).fetchone()[0])
-        for phrase in phrases
-    }
+    counted = f"SELECT (SELECT count(*) FROM {table} WHERE {table} MATCH value) FROM json_each(?) ORDER BY key"
+    counts = database.execute(counted, (json.dumps(list(phrases)),)).fetchall()
+    frequency = {phrase: count for phrase, (count,) in zip(phrases, counts, strict=True)}
     weight = {phrase: max(math.log((total - count + 0.5) / (count + 0.5)), 1e-6) for phrase, count in frequency.items()}
     statement = (
         f"SELECT w.rowid, bm25({table}) AS score FROM {table} w {join} {table} MATCH ? ORDER BY score, w.rowid LIMIT ?"

@@ -70,7 +70,7 @@ class LocalStore(LocalSearch):
             options,
         )
         super().__init__(settings, space.means)
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(snapshots=True)
         self.maintenance = LocalMaintenance(settings, self._partitions, space.name, space.model, self._forget)
         self._folder = folder
         ready(settings, space.name, space.model)
@@ -208,8 +208,7 @@ class LocalStore(LocalSearch):
 
     def views(self, ids: Sequence[str]) -> dict[str, frozenset[str]]:
         """Return by item id the partitions in which each of these items has a view (``lexical`` for words)."""
-        keys = self._ids.keys(ids)
-        return reading.views_by_key(self._database, keys[keys >= 0].tolist())
+        return self._ids.views(ids)
 
     def views_of(self, ids: Sequence[str]) -> list[ViewVectors]:
         """Return all intact views of items with their vectors; see ``commonplace.store.Store.views_of()``."""

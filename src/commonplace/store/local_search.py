@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from commonplace.store.item_ids import ItemIds
 from commonplace.store.lexical import LexicalMatches, count_occurrences, search_lexical, search_paths
 from commonplace.store.partitions import Partitions
 from commonplace.store.rows import condition_of
-from commonplace.store.vector_index import Settings, VectorIndex, now
+from commonplace.store.vector_index import Settings, VectorIndex, generation_of
 from commonplace.text import query_words
 from commonplace.types import Filter
 
@@ -40,6 +41,13 @@ class LocalSearch:
         self._ids = ItemIds(settings.database)
         self._lock = threading.RLock()
         self._counted: dict[str, tuple[str, int, int]] = {}  # lineage, generation, rows; by table
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let this thread read one state of the store; see ``commonplace.store.SearchStore.snapshot()``."""
+        with self._database.snapshot():
+            self._partitions.keep()
+            yield
 
     def search(
         self, partition: str, query: NDArray[np.float32], k: int, where: Filter, *, cross_modal: bool = False
@@ -141,7 +149,7 @@ class LocalSearch:
     def _rows_of(self, table: str, column: str) -> int:
         """Return the number of rows of a table, counted once per generation: a million rows take milliseconds."""
         with self._lock, self._database.snapshot() as database:
-            current = now(database)
+            current = generation_of(self._database)
             if self._counted.get(table, ("", 0, 0))[:2] != current:
                 ((count,),) = database.execute(f"SELECT count({column}) FROM {table}")
                 self._counted[table] = (*current, count)

@@ -30,6 +30,13 @@ class Partitions:
                 self._indexes[name] = VectorIndex(name, self._settings)
             return self._indexes[name]
 
+    def keep(self) -> None:
+        """Let this thread's snapshot use the indexes as they are now, also if another thread follows a later change."""
+        with self._lock:
+            indexes = list(self._indexes.values())
+        for index in indexes:
+            index.index_view()
+
     def names(self) -> list[str]:
         """Return the partitions that are not empty. The query takes one index lookup for each, not a full scan."""
         statement = (

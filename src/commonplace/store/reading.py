@@ -38,7 +38,6 @@ __all__ = [
     "signatures",
     "thumbnail",
     "types_in_use",
-    "views_by_key",
     "views_of",
 ]
 
@@ -204,19 +203,6 @@ def items_of(database: Database, document: str) -> list[Item]:
     keys = [key for (key,) in database.all(statement, (document,))]
     items = items_by_key(database, keys)
     return [items[key] for key in keys if key in items]
-
-
-def views_by_key(database: Database, keys: Sequence[int]) -> dict[str, frozenset[str]]:
-    """Return by item id the partitions in which the items have a view; ``lexical`` if they have words."""
-    statement = (
-        "SELECT i.id, i.text <> '', group_concat(v.partition, char(31)) FROM items i "
-        "LEFT JOIN views v ON v.item = i.key WHERE i.key IN (%s) GROUP BY i.key"
-    )
-    rows: list[tuple[Any, ...]] = in_pieces(database, statement, keys)
-    return {
-        id_: frozenset([*(partitions.split("\x1f") if partitions else ()), *(("lexical",) if has_words else ())])
-        for id_, has_words, partitions in rows
-    }
 
 
 def views_of(database: Database, dim: int, ids: Sequence[str]) -> list[ViewVectors]:

@@ -37,6 +37,7 @@ __all__ = [
     "blocks",
     "check_space",
     "followed_to",
+    "generation_of",
     "now",
     "removed_since",
     "trimmed_to",
@@ -133,14 +134,19 @@ class VectorIndex:
         return read(self.index_view())
 
     def index_view(self) -> IndexView:
-        """Return the index for the collection's current generation."""
-        index = self._current()
+        """Return the index for the collection's current generation; within a snapshot always the same one."""
+        index = self._settings.database.once(self, self._current)
         if self._due(index):
             self._build_in_background()
         return index
 
     def _current(self) -> IndexView:
-        with self._lock, self._settings.database.snapshot() as database:
+        with self._lock:
+            reached = self._position.lineage, self._position.generation
+            if self._index is not None and not self._more and _state(self._settings) == reached:
+                return self._index
+        # Not in the snapshot of a search: it may be older than this index, which other threads use, or its file.
+        with self._lock, self._settings.database.newest() as database:
             now = _now(database, self._settings)
             current = self._index is not None and now == (self._position.lineage, self._position.generation)
             if not current or (self._more and identity(self.path) not in (None, self._refused)):
@@ -224,6 +230,7 @@ class VectorIndex:
 
     def _refuse(self, why: str) -> None:
         """Stop using the present file."""
+        self._settings.database.again(self)
         with self._lock:
             log.warning("the index file %s is damaged (%s): it is not used and will be rebuilt", self.path, why)
             self._refused, self.problem, self._index = identity(self.path), why, None
@@ -343,6 +350,7 @@ class VectorIndex:
 
     def forget(self) -> None:
         """Drop the index from memory. The next search maps the file again."""
+        self._settings.database.again(self)
         with self._lock:
             self._index = None
 
@@ -506,6 +514,27 @@ def _block(piece: list[tuple[int, bytes | None, int | None]], name: str, setting
 def _now(database: sqlite3.Connection, settings: Settings) -> tuple[str, int]:
     check_space(database, settings)
     return now(database)
+
+
+def _state(settings: Settings) -> tuple[str, int]:
+    """Return lineage and generation as ``_now()`` does; a snapshot is asked once."""
+
+    def read() -> tuple[str, int]:
+        with settings.database.snapshot() as database:
+            check_space(database, settings)
+            return generation_of(settings.database)
+
+    return settings.database.once(_state, read)
+
+
+def generation_of(database: Database) -> tuple[str, int]:
+    """Return lineage and generation as ``now()`` does; a snapshot is asked once."""
+
+    def read() -> tuple[str, int]:
+        with database.snapshot() as connection:
+            return now(connection)
+
+    return database.once(generation_of, read)
 
 
 def now(database: sqlite3.Connection) -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ class MilvusSearch:
     _vectors: VectorSearch
     _words: WordSearch
     _fused: FusedSearch
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Milvus has no read transactions: ``capabilities.snapshots`` is False."""
+        raise NotImplementedError("capabilities.snapshots is False")
 
     # --- searching -------------------------------------------------------------------------------------------
 
