@@ -68,11 +68,11 @@ def stream_answer(
         if isinstance(nli, (str, os.PathLike)):
             nli = searcher.cross_encoder(nli)
         try:
-            (encoded,) = searcher.encode(parts, [Query(_subject(words, show), query.image)], request)
+            (as_given,) = searcher.encode(parts, [Query(_subject(words, show), query.image)], request)
             searched = sharing(parts, request)
-            hits = searcher.hits(searched, encoded, request)
+            hits, encoded = searcher.hits_and_query(searched, as_given, request)
             if show and request.where.modality is None:
-                hits = _pictures_first(hits, searcher.hits(searched, encoded, _only_pictures(request)), request.k)
+                hits = _pictures_first(hits, searcher.hits(searched, as_given, _only_pictures(request)), request.k)
             elif query.image is None and len(several := question_parts(words or "")) > 1:
                 of_parts = searcher.encode(parts, [Query(part) for part in several], request)
                 hits = _in_turns([hits, *(searcher.hits(searched, part, request) for part in of_parts)])
@@ -81,10 +81,7 @@ def stream_answer(
                 raise
             yield from stream_answer(session, searcher, generator, query, request)  # by the new model
             return
-        question = query.text or ""
-        if hits.respelled is not None:
-            question = hits.respelled
-            (encoded,) = searcher.encode(parts, [Query(question)], request)
+        question = hits.respelled or query.text or ""
         writer = generator or parts.extractive
         vectors = encoded.vectors
         if query.image is not None and (not words or (vectors.image is not None and vectors.crossmodal_text is None)):

@@ -147,6 +147,10 @@ class Searcher:
 
     def hits(self, parts: Parts, query: EncodedQuery, request: SearchRequest) -> Hits:
         """Return the best ``request.k`` items for an encoded query."""
+        return self.hits_and_query(parts, query, request)[0]
+
+    def hits_and_query(self, parts: Parts, query: EncodedQuery, request: SearchRequest) -> tuple[Hits, EncodedQuery]:
+        """Return what ``hits()`` returns, and the query that found them: the given one, or one in a mended spelling."""
         reranker = self._reranker(parts, request)
         notes = (*query.vectors.notes, *query.negative_vectors.notes)
         if reranker is not None and not (query.words and reranker.reads(query.words)):
@@ -196,7 +200,8 @@ class Searcher:
             notes = (*notes, *_why_nothing(parts, request.where))
         kept = [hit for hit in hits[: request.k] if hit.confidence >= request.min_confidence]
         images = parts.crops.show_all([hit.item for hit in kept])
-        return Hits((replace(hit, image=image) for hit, image in zip(kept, images, strict=True)), notes, mended_words)
+        shown = (replace(hit, image=image) for hit, image in zip(kept, images, strict=True))
+        return Hits(shown, notes, mended_words), query
 
     def search_vector(self, parts: Parts, vector: Any, channel: str | None, request: SearchRequest) -> Hits:
         """Return the items of one vector index whose vectors have the highest cosine with ``vector``.

@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 
 from commonplace.errors import CollectionError
-from commonplace.store import LocalStore, StoreOptions
+from commonplace.store import LocalStore, StoreOptions, database
 from commonplace.types import Filter
 from tests.store.make import open_store, put, questions, rows
 
 FILTERS = (Filter(), Filter(modality="text"), Filter(path="/a/*"))
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint waits for the snapshots that these tests hold: not for half a minute."""
+    monkeypatch.setattr(database, "WAIT", 0.1)
 
 
 def in_thread(work: Callable[[], object]) -> None:
