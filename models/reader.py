@@ -1,15 +1,15 @@
 """The reader: a small cross-encoder that tells whether a sentence answers a question.
 
-    COMMONPLACE_SQUAD=FOLDER python models/reader.py                        # train, measure, export
-    COMMONPLACE_SQUAD=FOLDER python models/reader.py --weights reader.pt    # measure and export trained weights again
+    COMMONPLACE_QUESTIONS=FOLDER python models/reader.py                        # train, measure, export
+    COMMONPLACE_QUESTIONS=FOLDER python models/reader.py --weights reader.pt    # measure and export
 
 It is MiniLM as the text tower has it, and reads question and sentence as one text. All but its table of words is
 trained, as is a small perceptron on the mean of the last states.
 
-The data are questions of SQuAD 1.1 with the sentence that answers each, in the files ``src-test.txt`` and
-``tgt-test.txt`` of Du et al. 2017 ("Learning to Ask"): 44 articles of SQuAD's training part, CC BY-SA 4.0. XQuAD's
-articles come from SQuAD's development part, so none of them is here. A question's wrong sentences are similar ones from
-nearby. Of some questions the right one is left out, so that no sentence is right.
+The questions are described in models/questions.py. First come those of SQuAD, whose wrong sentences are similar ones
+from nearby. Then come questions in other words than the text, on sections of Wikipedia (SelQA) and on tales
+(FairytaleQA), whose wrong sentences are the others of the section. Of some questions the right one is left out, so that
+no sentence is right.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +32,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import questions as sets
 from bundle import BUNDLE
 from data import WORK
+from questions import Pair, Question
 from towers import MiniLM, export, load_minilm, mean_pool, minilm_folder
 
 FOLDER = BUNDLE.parent / "reader"
@@ -41,13 +43,13 @@ LONGEST = 112  # tokens of a pair
 ROUNDS = ((3000, 1e-4), (6000, 1e-4))  # questions, rate at its highest; each begins again from a small rate
 WRONG, NEAR, HARD, BESIDE = 4, 30, 6, 3  # wrong sentences of a question, how far they stand, of how many similar ones
 WITHOUT = 0.15  # of the questions, without their answer
+TALES, WRONG_SECTION, WRONG_TALE, RATE_WORDS = 3500, 7, 5, 8e-5  # of the third round, which has SelQA whole
+AGAIN, RATE_NOTES = 700, 5e-5  # of the fourth round: questions of each set that come again
 BATCH, DECAY, DROPOUT, WARM, LEAST_RATE = 32, 0.01, 0.1, 0.06, 0.02
-HELD, HELD_WRONG = 400, 6  # questions that are not trained on, wrong sentences of each
+HELD, HELD_WRONG, HELD_WORDS = 400, 6, 200  # questions that are not trained on: of SQuAD, wrong sentences; of others
 SEED = 0
 BRACKETS = {"-lrb- ": "(", " -rrb-": ")", "-lsb- ": "[", " -rsb-": "]", "`` ": '"', " ''": '"', "$ ": "$", " --": "-"}
 GLUED = (" 's", " n't", " ,", " .", " ?", " :", " ;", " %")
-
-Pair = tuple[str, str]
 
 
 def joined(tokens: str) -> str:
@@ -96,7 +98,7 @@ def new_reader(int8: bool = False) -> Reader:
 # ---------------------------------------------------------------- data
 
 
-class Questions:
+class Squad:
     """Questions, the number of the sentence that answers each, and the sentences in the order of their articles."""
 
     def __init__(self, folder: Path) -> None:
@@ -105,6 +107,9 @@ class Questions:
         self.sentences = list(dict.fromkeys(right))
         number = {sentence: n for n, sentence in enumerate(self.sentences)}
         self.right = [number[sentence] for sentence in right]
+        order = list(range(len(self.questions)))
+        random.Random(SEED).shuffle(order)
+        self.trained, self.held = order[:-HELD], order[-HELD:]
 
     def embed(self, tokenizer: Tokenizer) -> None:
         """Compute the vectors by which similar sentences are found."""
@@ -119,6 +124,25 @@ class Questions:
         beside = [n for n in near if abs(n - right) <= BESIDE]
         others = draw.sample(hard, min(count - 1, len(hard)))
         return [*others, draw.choice([*beside, draw.randrange(len(self.sentences))])]
+
+    def pairs(self, part: Sequence[int], draw: random.Random) -> list[tuple[Pair, float]]:
+        """Return pairs of a question and a sentence, 1 if it answers, else 0, for the questions ``part``."""
+        pairs: list[tuple[Pair, float]] = []
+        for i in part:
+            wrong = self.wrong(i, WRONG, draw)
+            right = [] if draw.random() < WITHOUT else [self.right[i]]
+            labels = [1.0] * len(right) + [0.0] * len(wrong)
+            sentences = [self.sentences[n] for n in [*right, *wrong]]
+            pairs += [((self.questions[i], text), label) for text, label in zip(sentences, labels, strict=True)]
+        return pairs
+
+
+def minilm_tokenizer() -> Tokenizer:
+    """Return the text tower's tokenizer for pairs of at most LONGEST tokens."""
+    tokenizer = Tokenizer.from_file(str(BUNDLE / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST, strategy="longest_first")
+    return tokenizer
 
 
 def tower_vectors(tokenizer: Tokenizer, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -150,61 +174,72 @@ def tensors(tokenizer: Tokenizer, texts: Sequence[str | Pair]) -> tuple[Tensor, 
 # ---------------------------------------------------------------- training
 
 
-def split(questions: Questions) -> tuple[list[int], list[int]]:
-    """Return the numbers of the questions to train on, in order, and of those that are left out."""
-    order = list(range(len(questions.questions)))
-    random.Random(SEED).shuffle(order)
-    return order[:-HELD], order[-HELD:]
+def train(squad: Squad, tales: Sequence[Question], sections: Sequence[Question], tokenizer: Tokenizer) -> Reader:
+    """Return the trained reader; prints its loss.
 
-
-def train(questions: Questions, tokenizer: Tokenizer) -> Reader:
-    """Return the trained reader; prints its loss."""
+    After two rounds of SQuAD comes one with questions in other words, then one with questions on notes. The last one
+    costs a little in what the third taught. The mean of the weights after both has what each taught.
+    """
     torch.manual_seed(SEED)
     draw = random.Random(SEED)
-    order, _ = split(questions)
     reader = new_reader()
+    reader.tower.requires_grad_(True)
+    order = squad.trained
     for count, rate in ROUNDS:
         part, order = order[:count], order[count:]
-        train_round(reader, pairs_of(questions, part, draw), tokenizer, rate, draw)
+        train_on(reader, squad.pairs(part, draw), tokenizer, tensors, rate, draw)
+    pairs = sets.pairs(sections, WRONG_SECTION, draw) + sets.pairs(tales, WRONG_TALE, draw) + squad.pairs(order, draw)
+    train_on(reader, pairs, tokenizer, tensors, RATE_WORDS, draw)
+    before = {name: value.clone() for name, value in reader.state_dict().items()}
+    pairs = sets.pairs([*sets.notes()], WRONG_TALE, draw) + sets.pairs(sections[:AGAIN], WRONG_SECTION, draw)
+    pairs += sets.pairs(tales[:AGAIN], WRONG_TALE, draw) + squad.pairs(order[:AGAIN], draw)
+    train_on(reader, pairs, tokenizer, tensors, RATE_NOTES, draw)
+    reader.load_state_dict({name: (value + before[name]) / 2 for name, value in reader.state_dict().items()})
     return reader
 
 
-def measured(reader: Reader, questions: Questions, tokenizer: Tokenizer) -> str:
+def measured(reader: Reader, squad: Squad, held: Mapping[str, Sequence[Question]], tokenizer: Tokenizer) -> str:
     """Return a table: how often the right sentence is before the wrong ones, for questions that were left out."""
     draw = random.Random(SEED)
-    first = {"this model": 0, "cosine of the text tower": 0}
-    _, held = split(questions)
-    for i in held:
-        choice = [questions.right[i], *questions.wrong(i, HELD_WRONG, draw)]
-        pairs = [(questions.questions[i], questions.sentences[n]) for n in choice]
-        with torch.no_grad():
-            logits = reader(*tensors(tokenizer, pairs))[:, 0]
-        first["this model"] += int(logits.argmax() == 0)
-        cosines = questions.of_sentences[choice] @ questions.of_questions[i]
-        first["cosine of the text tower"] += int(cosines.argmax() == 0)
-    rows = [f"| {name} | {count / HELD:.1%} |" for name, count in first.items()]
-    title = f"| the right sentence is first of {HELD_WRONG + 1}, {HELD} questions that were left out | |"
-    return "\n".join([title, "|---|---|", *rows])
+    by_reader, by_cosine = [], []
+    for i in squad.held:
+        choice = [squad.right[i], *squad.wrong(i, HELD_WRONG, draw)]
+        logits = logits_of(reader, [(squad.questions[i], squad.sentences[n]) for n in choice], tokenizer)
+        by_reader.append(int(logits.argmax()) == 0)
+        by_cosine.append(int((squad.of_sentences[choice] @ squad.of_questions[i]).argmax()) == 0)
+    rows = [("SQuAD, right sentence and six similar ones", len(squad.held), np.mean(by_reader), np.mean(by_cosine))]
+    for name, questions in held.items():
+        by_reader, by_cosine = [], []
+        for one in questions:
+            logits = logits_of(reader, [(one.text, sentence) for sentence in one.sentences], tokenizer)
+            by_reader.append(int(logits.argmax()) in one.right)
+            vectors = tower_vectors(tokenizer, [one.text, *one.sentences])
+            by_cosine.append(int((vectors[1:] @ vectors[0]).argmax()) in one.right)
+        rows.append((f"{name}, all sentences of the section", len(questions), np.mean(by_reader), np.mean(by_cosine)))
+    lines = [f"| {name} | {count} | {first:.1%} | {cosine:.1%} |" for name, count, first, cosine in rows]
+    title = (
+        "| the right sentence is first, questions that were left out | questions | reader | cosine of the text tower |"
+    )
+    return "\n".join([title, "|---|---|---|---|", *lines])
 
 
-def pairs_of(questions: Questions, part: Sequence[int], draw: random.Random) -> list[tuple[Pair, float]]:
-    """Return pairs of a question and a sentence, 1 if it answers, else 0."""
-    pairs: list[tuple[Pair, float]] = []
-    for i in part:
-        wrong = questions.wrong(i, WRONG, draw)
-        right = [] if draw.random() < WITHOUT else [questions.right[i]]
-        labels = [1.0] * len(right) + [0.0] * len(wrong)
-        sentences = [questions.sentences[n] for n in [*right, *wrong]]
-        pairs += [((questions.questions[i], text), label) for text, label in zip(sentences, labels, strict=True)]
-    return pairs
+def logits_of(reader: Reader, pairs: Sequence[Pair], tokenizer: Tokenizer) -> NDArray[np.float32]:
+    """Return the logit (n,) of each pair."""
+    with torch.no_grad():
+        parts = [reader(*tensors(tokenizer, pairs[at : at + BATCH]))[:, 0] for at in range(0, len(pairs), BATCH)]
+    return torch.cat(parts).numpy()
 
 
-def train_round(
-    reader: Reader, pairs: Sequence[tuple[Pair, float]], tokenizer: Tokenizer, rate: float, draw: random.Random
+def train_on(
+    reader: nn.Module,
+    pairs: Sequence[tuple[Pair, float]],
+    tokenizer: Tokenizer,
+    inputs: Callable[[Tokenizer, Sequence[Pair]], tuple[Tensor, ...]],
+    rate: float,
+    draw: random.Random,
 ) -> None:
-    """Train on each pair once."""
+    """Train a reader on each pair once; prints its loss. ``inputs`` makes the reader's inputs of pairs."""
     reader.train()
-    reader.tower.requires_grad_(True)
     trained = [*reader.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=DECAY)
     lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch([pair for pair, _ in pairs])]
@@ -215,7 +250,7 @@ def train_round(
     )
     begun, losses = time.perf_counter(), []
     for group in groups:
-        logits = reader(*tensors(tokenizer, [pairs[i][0] for i in group]))[:, 0]
+        logits = reader(*inputs(tokenizer, [pairs[i][0] for i in group]))[:, 0]
         loss = F.binary_cross_entropy_with_logits(logits, torch.tensor([pairs[i][1] for i in group]))
         optimizer.zero_grad()
         loss.backward()
@@ -296,20 +331,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="of an earlier training: only export them")
     options = parser.parse_args()
-    tokenizer = Tokenizer.from_file(str(BUNDLE / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(LONGEST, strategy="longest_first")
-    questions = Questions(Path(os.environ["COMMONPLACE_SQUAD"]))
-    questions.embed(tokenizer)
+    folder = Path(os.environ["COMMONPLACE_QUESTIONS"])
+    tokenizer = minilm_tokenizer()
+    squad = Squad(folder / "squad")
+    squad.embed(tokenizer)
+    held_sections, sections = sets.apart([*sets.selqa(folder / "selqa")], HELD_WORDS, random.Random(SEED))
+    held_tales, tales = sets.apart([*sets.fairytale(folder / "fairytale")], HELD_WORDS, random.Random(SEED))
+    held = {"SelQA": held_sections, "FairytaleQA": held_tales}
     if options.weights:
         reader = new_reader()
         reader.load_state_dict(torch.load(options.weights))
     else:
-        reader = train(questions, tokenizer)
+        reader = train(squad, tales[:TALES], sections, tokenizer)
         WORK.mkdir(parents=True, exist_ok=True)
         torch.save(reader.state_dict(), WORK / "reader.pt")
     reader.eval()
-    write(reader, measured(reader, questions, tokenizer))
+    write(reader, measured(reader, squad, held, tokenizer))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from commonplace.text.respelling import doubtful, likeliest, spellings_of
+import pytest
+
+from commonplace.text.respelling import LONGEST_PART, doubtful, likeliest, spellings_of
 
 
 def test_parts_that_may_be_written_otherwise() -> None:
@@ -14,6 +16,12 @@ def test_parts_that_may_be_written_otherwise() -> None:
     assert list(doubtful("密封圈 和 水泵")) == []
     assert list(doubtful("ghost_adapetr_3.png")) == ["3", "ghost", "adapetr"]
     assert list(doubtful("?!")) == []
+
+
+@pytest.mark.parametrize("part", ["w" * 20_000, "a-" * 10_000, "1-" * 10_000, "9" * 20_000, f"{'w' * 10_000} x"])
+def test_a_part_without_end_is_not_written_otherwise(part: str) -> None:
+    """The spellings of one long word fill all memory."""
+    assert [one for one in doubtful(part) if len(one) > LONGEST_PART] == []
 
 
 def test_codes_are_written_in_groups_and_years_are_not() -> None:

@@ -59,7 +59,7 @@ MIN_PROBABILITY_PART = 0.06  # the same for a part of a question
 MIN_PROBABILITY_LONG, LONG_QUESTION = 0.05, 5
 """The same for a question of so many content words: no sentence has them all. In folders left out in turn nothing
 changes, and of XQuAD's questions for choices 2.5% are wrongly silent instead of 4%."""
-MIN_PROBABILITY_READ, MIN_PROBABILITY_READ_LONG = 0.15, 0.05  # the same of sentences that the reader has read
+MIN_PROBABILITY_READ, MIN_PROBABILITY_READ_LONG = 0.2, 0.05  # the same of sentences that the reader has read
 MIN_PROBABILITY_WORDS = 0.1  # the same without vectors
 RELATIVE_PROBABILITY = 0.75  # a further sentence needs this share of the best sentence's probability
 RELATIVE_PROBABILITY_WORDS = 0.3  # the same without vectors: words alone identify the right sentence less surely

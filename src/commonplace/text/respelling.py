@@ -16,6 +16,9 @@ from commonplace.text.tokens import REQUESTS, tokens
 __all__ = ["doubtful", "likeliest", "spellings_of"]
 
 MIN_LETTERS = 5  # of a word; shorter ones resemble too many others
+LONGEST_PART = 64
+"""Characters of a part of a query that may be written otherwise: the spellings of a word grow with the square of its
+length, and one of 20,000 letters would take all memory."""
 MIN_DIGITS = 7  # of a number that may be written in groups; shorter ones occur in any table
 MIN_CODE, MAX_CODE = 4, 18  # letters and digits of a code or number that may be cut anywhere
 LONGEST = 40  # that is cut into equal groups only, such as the number of an account
@@ -36,16 +39,19 @@ _ONLY_ASKING = STOP_WORDS | REQUESTS
 def doubtful(query: str) -> Iterator[str]:
     """Yield the parts of a query that may be written otherwise.
 
-    These are codes and numbers, words with a sign inside, long words, and pairs of words.
+    These are codes and numbers, words with a sign inside, long words, and pairs of words, of LONGEST_PART characters at
+    most.
     """
     for match in _CODE.finditer(query):
         first, _, number = match[0].partition(" ")
         code = number if first.lower() in _ONLY_ASKING else match[0]
-        if not dates(code):
+        if len(code) <= LONGEST_PART and not dates(code):
             yield code
     rest = _CODE.sub(lambda match: " " * len(match[0]), query)
     for form in (_JOINED, _WORD, _PAIR):
         for part in form.findall(rest):
+            if len(part) > LONGEST_PART:
+                continue
             if not RUN.search(part) and not _ONLY_ASKING.intersection(part.lower().split()):
                 yield part
 
