@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from commonplace.i18n import _
 from commonplace.server.problems import Busy, Throttled, TooLarge, error_response, problem_of
 from commonplace.server.settings import ServerSettings
+from commonplace.server.streams import Visitor
 
 __all__ = ["BodyLimit", "EntityTags", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
 
@@ -253,8 +254,8 @@ class Gate:
         self._metrics = metrics
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn. Raises Busy if too many wait already."""
+    def turn(self, visitor: Visitor | None = None) -> Iterator[None]:
+        """Wait for a turn. Raises Busy if too many wait already, or if the client leaves while it waits."""
         called = None
         with self._lock:
             if self._free:
@@ -266,8 +267,12 @@ class Gate:
                 self._metrics.refused.inc()
                 raise Busy(_("too many requests wait: try again in a second"))
         if called is not None:
-            with self._metrics.waiting.track_inprogress():
+            with self._metrics.waiting.track_inprogress(), visitor.called(called) if visitor else nullcontext():
                 called.wait()
+            with self._lock:
+                if called in self._queue:  # not by the one before it, but because the client left
+                    self._queue.remove(called)
+                    raise Busy(_("the client left before its turn came"))
         try:
             with self._metrics.running.track_inprogress():
                 yield
