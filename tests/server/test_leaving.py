@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import threading
@@ -56,8 +57,12 @@ def counts(app: Any) -> tuple[float | None, float | None]:
 
 
 @pytest.mark.parametrize(("path", "body"), STREAMS)
-def test_clients_that_leave_take_no_turn_with_them(place: Path, path: str, body: dict[str, Any]) -> None:
+def test_clients_that_leave_take_no_turn_with_them(
+    place: Path, path: str, body: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
     app = create_app(Library({"plant": str(place)}), settings=ServerSettings(concurrency=2, waiting=200))
+    gc.disable()  # what it collects late or never is what this is about
+    request.addfinalizer(gc.enable)
     with serving(app) as address, Client(base_url=address, timeout=60) as client:
         for _number in range(100 if path == STREAMS[0][0] else 30):
             leave(address, path, body)

@@ -62,11 +62,19 @@ class HostGuard:
             await _refuse(scope, 421, "misdirected", detail)(scope, receive, send)
             return
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and scope["method"] not in SAFE and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin and scope["method"] not in SAFE and origin not in self._origins and _host_of(origin) != host:
             detail = _("a page of {origin!r:.80} may not call this server").format(origin=origin)
             await _refuse(scope, 403, "foreign-origin", detail)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None for what is no address, which is no page of this server."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:
@@ -98,7 +106,8 @@ class BodyLimit:
         limit = self._settings.max_upload if files else self._settings.max_body
         problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
         stated = headers.get(b"content-length", b"0")
-        if not stated.isdigit() or int(stated) > limit:
+        # Python converts no number of thousands of digits.
+        if not stated.isdigit() or len(stated) > 18 or int(stated) > limit:
             await error_response(scope["path"], problem_of(problem))(scope, receive, send)
             return
         size = 0

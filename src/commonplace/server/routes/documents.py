@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO
@@ -134,6 +135,7 @@ def retry_document(view: Writer, document: str) -> DocumentOut:
     target = view.document(identifier(document))
     if not target.is_file:
         raise Conflict(_("{name} is no file of the server's disk: upload it again").format(name=shown_name(target)))
+    _present(target)
     view.collection.add(target.path, retry_failed=True, force=True, progress=False, workers=1)
     return DocumentOut(**document_json(view, view.document(target.id)))
 
@@ -151,7 +153,7 @@ def get_original(request: Request, view: Reader, document: str) -> Response:
     target = view.document(identifier(document))
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(shown_name(target))}"}
     if target.is_file:
-        return FileResponse(target.path, media_type=target.media_type, headers=headers)
+        return FileResponse(_present(target).path, media_type=target.media_type, headers=headers)
     content = view.collection.store.original(target.id)
     if content is None:
         raise NotFound(_("{name} has no original here").format(name=shown_name(target)))
@@ -248,6 +250,13 @@ def _is_hidden(view: View, document: str) -> bool:
     """Return whether a document has this id that the key may not see, and so may not replace."""
     present = view.collection.get(document)
     return present is not None and not view.allows([present])
+
+
+def _present(document: Document) -> Document:
+    """Return a document whose file is on the server's disk. Raises NotFound if it was deleted since it was added."""
+    if not os.path.isfile(document.path):
+        raise NotFound(_("the file of {name} is gone from the server's disk").format(name=shown_name(document)))
+    return document
 
 
 def _is_named(view: View, document: Document, part: str) -> bool:
