@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -135,3 +138,66 @@ def test_values_beyond_all_measure_are_refused(client: Client) -> None:
         for path in (f"{PLANT}/search", f"{PLANT}/ask"):
             response = client.post(path, content=body.encode("latin-1"), headers={"Content-Type": "application/json"})
             assert response.status_code < 500, (body[:60], response.text)
+
+
+def done(client: Client, job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Wait for a job and return what became of its uploads."""
+    until(lambda: client.get(job["href"]).json()["state"] == "done")
+    uploads: list[dict[str, Any]] = client.get(job["href"]).json()["uploads"]
+    return uploads
+
+
+def huge_png() -> bytes:
+    """Return a PNG that says it has 90000 x 100000 pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", 90_000, 100_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+
+
+def test_each_bad_file_of_a_job_has_its_own_reason(new: tuple[Client, Path]) -> None:
+    client, _files = new
+    files = {
+        "good.txt": b"The well is deep.",
+        "empty.txt": b"",
+        "nul.txt": b"a\0b\0c" * 50,
+        "huge picture.png": huge_png(),
+        "broken.pdf": b"%PDF-1.4 broken",
+    }
+    job = client.post(f"{NEW}/documents", files=[("files", pair) for pair in files.items()]).json()
+    results = {upload["name"]: (upload["state"], upload["reason"]) for upload in done(client, job)}
+    assert results.pop("good.txt") == ("ok", None)
+    assert {state for state, _reason in results.values()} == {"failed"}
+    words = {"empty.txt": "empty", "nul.txt": "type", "huge picture.png": "megapixels", "broken.pdf": "damaged PDF"}
+    assert all(words[name] in reason for name, (_state, reason) in results.items()), results
+
+    # What was read once and is broken now failed, too: the old content stays.
+    job = client.post(f"{NEW}/documents", files=[("files", ("good.txt", b""))]).json()
+    (upload,) = done(client, job)
+    assert upload["state"] == "failed" and "empty" in upload["reason"]
+
+    records = [{"id": "a\nb", "text": " "}, {"uri": "note:1", "text": ""}, {"name": "x.pdf", "data": "AAAA"}]
+    uploads = done(client, client.post(f"{NEW}/records", json={"records": records}).json())
+    assert [upload["state"] for upload in uploads] == ["failed"] * 3
+    assert all(upload["reason"] for upload in uploads) and len({upload["reason"] for upload in uploads}) >= 2
+
+
+def test_two_documents_of_one_name_are_refused_and_none_is_lost(new: tuple[Client, Path]) -> None:
+    client, _files = new
+    records = [{"id": "a", "text": "The first."}, {"id": "b", "text": "Another."}, {"id": "a", "text": "The second."}]
+    response = client.post(f"{NEW}/records", json={"records": records})
+    assert response.status_code == 400
+    assert "two records have the id 'a'" in response.json()["detail"]
+    pair = [("files", ("x/a.txt", b"The first.")), ("files", ("x\\a.txt", b"The second."))]
+    response = client.post(f"{NEW}/documents", files=pair)
+    assert response.status_code == 400
+    assert "two files are called 'x/a.txt'" in response.json()["detail"]
+    assert client.get(f"{NEW}/documents").json()["total"] == 2  # nothing of them was added
+
+    # Records without an id that are the same are one document, as for the library.
+    twice = [{"text": "The well is deep."}] * 2
+    uploads = done(client, client.post(f"{NEW}/records", json={"records": twice}).json())
+    assert [upload["state"] for upload in uploads] == ["ok", "ok"]
+    assert client.get(f"{NEW}/documents").json()["total"] == 3

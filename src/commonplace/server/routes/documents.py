@@ -6,7 +6,8 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
@@ -91,12 +92,14 @@ def upload_documents(
         fields = {"name": PurePosixPath(name).name, "uri": uri, "metadata": view.metadata or None}
         id_ = stable_id("upload", name)
         uploads.append((Upload(name, id_, {"id": id_, **fields}), file.file))
+    if name := _repeated(upload.name for upload, _content in uploads):
+        raise BadRequest(_("two files are called {name!r:.80}: give each a name of its own").format(name=name))
     return _submitted(request, view, uploads, response)
 
 
 @router.post("/records", tags=["documents"], status_code=202)
 def add_records(request: Request, view: Writer, body: RecordsIn, response: Response) -> JobOut:
-    """Add documents in JSON. A record replaces the document that has its id."""
+    """Add documents in JSON. A record replaces the document that has its id; in one request, each id stands once."""
     uploads: list[tuple[Upload, BinaryIO | None]] = []
     for number, record in enumerate(body.records, start=1):
         fields: dict[str, Any] = record.model_dump(exclude_none=True, exclude={"data"})
@@ -110,6 +113,8 @@ def add_records(request: Request, view: Writer, body: RecordsIn, response: Respo
         fields["id"] = id_ = record.id or stable_id("record", record.model_dump_json())
         name = record.title or record.name or id_
         uploads.append((Upload(name, id_, fields), content))
+    if id_ := _repeated(record.id for record in body.records if record.id is not None):
+        raise BadRequest(_("two records have the id {id!r:.80}: give each record an id of its own").format(id=id_))
     hidden = [upload.document for upload, _content in uploads if _is_hidden(view, upload.document)]
     if hidden:
         raise Conflict(_("the id {id!r:.80} is taken: choose another").format(id=hidden[0]))
@@ -244,6 +249,11 @@ def _submitted(
     job = job_json(view, _queue(request, view).submit(uploads, view.key.name))
     response.headers["Location"] = job["href"]
     return JobOut(**job)
+
+
+def _repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there twice; None if there is none. Of two documents, one would be lost."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
 
 
 def _is_hidden(view: View, document: str) -> bool:
