@@ -92,8 +92,8 @@ def upload_documents(
         fields = {"name": PurePosixPath(name).name, "uri": uri, "metadata": view.metadata or None}
         id_ = stable_id("upload", name)
         uploads.append((Upload(name, id_, {"id": id_, **fields}), file.file))
-    if name := _repeated(upload.name for upload, _content in uploads):
-        raise BadRequest(_("two files are called {name!r:.80}: give each a name of its own").format(name=name))
+    if (twin := _repeated(upload.name for upload, _content in uploads)) is not None:
+        raise BadRequest(_("two files are called {name!r:.80}: give each a name of its own").format(name=twin))
     return _submitted(request, view, uploads, response)
 
 
@@ -113,8 +113,8 @@ def add_records(request: Request, view: Writer, body: RecordsIn, response: Respo
         fields["id"] = id_ = record.id or stable_id("record", record.model_dump_json())
         name = record.title or record.name or id_
         uploads.append((Upload(name, id_, fields), content))
-    if id_ := _repeated(record.id for record in body.records if record.id is not None):
-        raise BadRequest(_("two records have the id {id!r:.80}: give each record an id of its own").format(id=id_))
+    if (twin := _repeated(record.id for record in body.records if record.id is not None)) is not None:
+        raise BadRequest(_("two records have the id {id!r:.80}: give each record an id of its own").format(id=twin))
     hidden = [upload.document for upload, _content in uploads if _is_hidden(view, upload.document)]
     if hidden:
         raise Conflict(_("the id {id!r:.80} is taken: choose another").format(id=hidden[0]))
