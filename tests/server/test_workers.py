@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import httpx
 import pytest
 
 from commonplace.cli import main
+from commonplace.server.workers import end_processes
 from tests.server.conftest import until
 from tests.tiny import tiny_bundle
 
@@ -140,6 +144,24 @@ def test_two_workers_serve_the_same_collections(tmp_path: Path) -> None:
     finally:
         served.process.kill()
         served.process.wait()
+
+
+def deaf(is_deaf: Event) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    is_deaf.set()
+    time.sleep(3600)
+
+
+def test_a_worker_that_does_not_end_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    is_deaf = spawn.Event()
+    hung, orderly = spawn.Process(target=deaf, args=(is_deaf,)), spawn.Process(target=time.sleep, args=(3600,))
+    hung.start()
+    orderly.start()
+    assert is_deaf.wait(120)
+    end_processes([hung, orderly], 0.5)
+    assert (hung.exitcode, orderly.exitcode) == (-signal.SIGKILL, -signal.SIGTERM)
+    assert capsys.readouterr().err.count("is killed") == 1
 
 
 def test_a_server_that_cannot_start_says_why_and_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -251,7 +251,7 @@ def _list_documents(view: CollectionView, arguments: ListArguments) -> types.Cal
 
 def _resources(shelf: Shelf, cursor: str | None) -> types.ListResourcesResult:
     """Return the documents of all collections, some at a time."""
-    if cursor is not None and not cursor.isdecimal():
+    if cursor is not None and not (cursor.isdecimal() and len(cursor) <= 18):
         raise MCPError(types.INVALID_PARAMS, "the cursor is not of this server")
     start = int(cursor or 0)
     end = start + PAGE

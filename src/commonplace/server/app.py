@@ -23,6 +23,7 @@ from commonplace.server.routes import documents, mcp, questions, server
 from commonplace.server.schemas import ProblemOut
 from commonplace.server.settings import ServerSettings, check_address
 from commonplace.server.state import ServerState
+from commonplace.server.streams import Streams
 
 __all__ = ["create_app"]
 
@@ -98,5 +99,6 @@ def create_app(
             allow_headers=["*"],  # clients of OpenAI and of MCP send headers of their own
         )
     app.add_middleware(HostGuard, settings=settings)
+    app.add_middleware(Streams)
     app.add_middleware(RequestLog, metrics=metrics)
     return app

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from commonplace.i18n import _
 from commonplace.server.problems import Busy, Throttled, TooLarge, error_response, problem_of
 from commonplace.server.settings import ServerSettings
+from commonplace.server.streams import Visitor
 
 __all__ = ["BodyLimit", "EntityTags", "Gate", "HostGuard", "Metrics", "RateLimit", "RequestLog"]
 
@@ -61,11 +62,19 @@ class HostGuard:
             await _refuse(scope, 421, "misdirected", detail)(scope, receive, send)
             return
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if origin and scope["method"] not in SAFE and origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin and scope["method"] not in SAFE and origin not in self._origins and _host_of(origin) != host:
             detail = _("a page of {origin!r:.80} may not call this server").format(origin=origin)
             await _refuse(scope, 403, "foreign-origin", detail)(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host and port of an origin; None for what is no address, which is no page of this server."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _host_name(host: str) -> str:
@@ -97,7 +106,8 @@ class BodyLimit:
         limit = self._settings.max_upload if files else self._settings.max_body
         problem = TooLarge(_("the body has more than {limit:,} bytes: send less at once").format(limit=limit))
         stated = headers.get(b"content-length", b"0")
-        if not stated.isdigit() or int(stated) > limit:
+        # Python converts no number of thousands of digits.
+        if not stated.isdigit() or len(stated) > 18 or int(stated) > limit:
             await error_response(scope["path"], problem_of(problem))(scope, receive, send)
             return
         size = 0
@@ -253,8 +263,8 @@ class Gate:
         self._metrics = metrics
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn. Raises Busy if too many wait already."""
+    def turn(self, visitor: Visitor | None = None) -> Iterator[None]:
+        """Wait for a turn. Raises Busy if too many wait already, or if the client leaves while it waits."""
         called = None
         with self._lock:
             if self._free:
@@ -266,8 +276,12 @@ class Gate:
                 self._metrics.refused.inc()
                 raise Busy(_("too many requests wait: try again in a second"))
         if called is not None:
-            with self._metrics.waiting.track_inprogress():
+            with self._metrics.waiting.track_inprogress(), visitor.called(called) if visitor else nullcontext():
                 called.wait()
+            with self._lock:
+                if called in self._queue:  # not by the one before it, but because the client left
+                    self._queue.remove(called)
+                    raise Busy(_("the client left before its turn came"))
         try:
             with self._metrics.running.track_inprogress():
                 yield

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Literal
 from commonplace.collection import Collection
 from commonplace.errors import CommonplaceError
 from commonplace.i18n import _
-from commonplace.records import Record
+from commonplace.records import Record, label
 from commonplace.server.problems import Conflict, NotFound
 from commonplace.watching import WatchState
 
@@ -290,14 +290,21 @@ class JobQueue:
 
     def _add(self, job: str, step: Sequence[sqlite3.Row]) -> None:
         """Add uploads to the collection and note what became of each."""
-        records = []
+        records: list[Record] = []
+        names: dict[int, tuple[str, str]] = {}  # under which a report names the record of an upload
         results: dict[int, tuple[UploadState, str | None]] = {}
+        first: dict[tuple[str, int], int] = {}  # records without an id that are the same are one document
         for row in step:
             values = json.loads(row["record"])
+            number = first.setdefault((row["record"], row["bytes"]), row["number"])
+            if number != row["number"] and number in names:
+                names[row["number"]] = names[number]
+                continue
             try:
                 if values.pop("data"):
                     values["data"] = self._path(job, row["number"]).read_bytes()
-                records.append(Record(values.pop("text", None), **values))
+                records.append(record := Record(values.pop("text", None), **values))
+                names[row["number"]] = label(record, len(records)), record.uri or f"record:{record.id}"
             except OSError as problem:
                 results[row["number"]] = (
                     "failed",
@@ -314,14 +321,11 @@ class JobQueue:
             if row["number"] in results:
                 continue
             document = self._collection.get(row["document"])
-            if failure is not None:
-                results[row["number"]] = "failed", failure
+            reason = failure or next((failures[name] for name in names[row["number"]] if name in failures), None)
+            if reason is not None:
+                results[row["number"]] = "failed", reason
             elif document is None or document.status == "failed":
-                reason = document.error if document is not None else None
-                results[row["number"]] = (
-                    "failed",
-                    reason or failures.get(f"record:{row['document']}") or next(iter(failures.values()), None),
-                )
+                results[row["number"]] = "failed", document.error if document is not None else None
             elif document == before[row["document"]]:
                 results[row["number"]] = "unchanged", None
             else:

@@ -31,7 +31,7 @@ class Signer:
         """Return whether a signature is for this path and has not expired."""
         if not expires or not signature or not re.fullmatch(r"[0-9]{1,12}", expires) or int(expires) < time.time():
             return False
-        return hmac.compare_digest(self._signature(path, int(expires)), signature)
+        return hmac.compare_digest(self._signature(path, int(expires)).encode(), signature.encode("utf-8", "replace"))
 
     def _signature(self, path: str, expires: int) -> str:
         digest = hmac.new(self._secret, f"{expires} {path}".encode(), hashlib.sha256).digest()

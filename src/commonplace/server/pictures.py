@@ -18,7 +18,7 @@ from commonplace.types import Item
 __all__ = ["item_picture", "page_png", "picture_of", "whole_or_range"]
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,", re.IGNORECASE)
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 def picture_of(text: str | None, name: str) -> bytes | None:
@@ -47,7 +47,10 @@ def page_png(page: PageView) -> bytes:
 
 
 def whole_or_range(content: bytes, media_type: str, headers: dict[str, str], wanted: str | None) -> Response:
-    """Return bytes, or the range of them that a ``Range`` header asks for (RFC 9110, one range)."""
+    """Return bytes, or the range of them that a ``Range`` header asks for (RFC 9110, one range).
+
+    A header of another form is ignored, as the RFC allows.
+    """
     headers = {**headers, "Accept-Ranges": "bytes"}
     match = _RANGE.fullmatch(wanted or "")
     if match is None or not any(match.groups()):

@@ -13,7 +13,8 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -22,11 +23,12 @@ import uvicorn
 from commonplace.errors import CommonplaceError
 from commonplace.i18n import _
 
-__all__ = ["START_FAILED", "run_workers"]
+__all__ = ["START_FAILED", "end_processes", "run_workers"]
 
 START_FAILED = 3
 """The exit status of a process that could not begin to serve; uvicorn uses the same."""
 PAUSE = 1.0  # seconds before a process is replaced, so that one that always ends does not fill the machine
+GRACE = 60.0  # seconds for a process to end in order: 20 for its requests, the rest for the step of a job
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -34,7 +36,8 @@ def run_workers(make_server: Callable[[], uvicorn.Server], listener: socket.sock
     """Serve with so many processes until SIGINT or SIGTERM; return 0, or 1 if a process could not begin to serve.
 
     ``make_server`` is called in each process, and must be picklable. All accept connections of ``listener``. A process
-    that ends is replaced. At the end each one finishes its requests and the step of its job.
+    that ends is replaced. At the end each one finishes its requests and the step of its job, or is killed after
+    ``GRACE`` seconds: what was acknowledged is on the disk.
     """
     from prometheus_client.multiprocess import mark_process_dead
 
@@ -65,11 +68,22 @@ def run_workers(make_server: Callable[[], uvicorn.Server], listener: socket.sock
                 _say(_("a worker ended ({code}) and is replaced").format(code=process.exitcode))
                 ending.wait(PAUSE)
                 processes[index] = started()
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.join()
+        end_processes(processes, GRACE)
     return status
+
+
+def end_processes(processes: Sequence[BaseProcess], seconds: float) -> None:
+    """End processes by SIGTERM, and by SIGKILL those that are still there after so many seconds."""
+    for process in processes:
+        process.terminate()
+    end = time.monotonic() + seconds
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+        if process.exitcode is None:
+            _say(_("a worker did not end within {seconds:.0f} s and is killed").format(seconds=seconds))
+            process.kill()
+    for process in processes:
+        process.join()
 
 
 def _work(make_server: Callable[[], uvicorn.Server], listener: socket.socket) -> None:

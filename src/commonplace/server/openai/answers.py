@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -22,6 +22,7 @@ from commonplace.server.openai.tasks import reply_to, task_of
 from commonplace.server.problems import BadRequest
 from commonplace.server.routes.questions import question_of
 from commonplace.server.schemas import AskIn
+from commonplace.server.streams import visitor_of
 from commonplace.server.views import address_of, answer_json, hit_json
 from commonplace.types import Answer, Block, Hit, Item, Note
 
@@ -81,15 +82,15 @@ def events(
     The first event is made before this returns, so that most errors are raised here.
     """
     view = view_of(request, model)
-    stream = _events(request, view, messages, options, max_tokens)
+    stream = visitor_of(request).stream(_events(request, view, messages, options, max_tokens))
     return view, chain([next(stream)], stream)
 
 
 def _events(
     request: Request, view: View, messages: Sequence[Message], options: AskIn | None, max_tokens: int | None
-) -> Iterator[ReplyEvent]:
+) -> Generator[ReplyEvent, None, None]:
     if messages and (task := task_of(messages)) is not None:
-        with state_of(request).gate.turn():
+        with state_of(request).gate.turn(visitor_of(request)):
             text = reply_to(task, messages, state_of(request).library.generator, max_tokens)
         yield Piece(text)
         yield Reply(text, (), text, messages[-1].text)
@@ -97,7 +98,7 @@ def _events(
     ask = question_of_chat(messages, options)
     text_, image, settings = question_of(view, ask)
     writer = AnswerWriter(link_of(request, view))
-    with state_of(request).gate.turn():
+    with state_of(request).gate.turn(visitor_of(request)):
         for part in view.collection.stream(text_, image=image, **settings):
             if isinstance(part, Block):
                 count = len(writer.marks)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Iterator
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
@@ -90,12 +92,14 @@ def upload_documents(
         fields = {"name": PurePosixPath(name).name, "uri": uri, "metadata": view.metadata or None}
         id_ = stable_id("upload", name)
         uploads.append((Upload(name, id_, {"id": id_, **fields}), file.file))
+    if (twin := _repeated(upload.name for upload, _content in uploads)) is not None:
+        raise BadRequest(_("two files are called {name!r:.80}: give each a name of its own").format(name=twin))
     return _submitted(request, view, uploads, response)
 
 
 @router.post("/records", tags=["documents"], status_code=202)
 def add_records(request: Request, view: Writer, body: RecordsIn, response: Response) -> JobOut:
-    """Add documents in JSON. A record replaces the document that has its id."""
+    """Add documents in JSON. A record replaces the document that has its id; in one request, each id stands once."""
     uploads: list[tuple[Upload, BinaryIO | None]] = []
     for number, record in enumerate(body.records, start=1):
         fields: dict[str, Any] = record.model_dump(exclude_none=True, exclude={"data"})
@@ -109,6 +113,8 @@ def add_records(request: Request, view: Writer, body: RecordsIn, response: Respo
         fields["id"] = id_ = record.id or stable_id("record", record.model_dump_json())
         name = record.title or record.name or id_
         uploads.append((Upload(name, id_, fields), content))
+    if (twin := _repeated(record.id for record in body.records if record.id is not None)) is not None:
+        raise BadRequest(_("two records have the id {id!r:.80}: give each record an id of its own").format(id=twin))
     hidden = [upload.document for upload, _content in uploads if _is_hidden(view, upload.document)]
     if hidden:
         raise Conflict(_("the id {id!r:.80} is taken: choose another").format(id=hidden[0]))
@@ -134,6 +140,7 @@ def retry_document(view: Writer, document: str) -> DocumentOut:
     target = view.document(identifier(document))
     if not target.is_file:
         raise Conflict(_("{name} is no file of the server's disk: upload it again").format(name=shown_name(target)))
+    _present(target)
     view.collection.add(target.path, retry_failed=True, force=True, progress=False, workers=1)
     return DocumentOut(**document_json(view, view.document(target.id)))
 
@@ -151,7 +158,7 @@ def get_original(request: Request, view: Reader, document: str) -> Response:
     target = view.document(identifier(document))
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(shown_name(target))}"}
     if target.is_file:
-        return FileResponse(target.path, media_type=target.media_type, headers=headers)
+        return FileResponse(_present(target).path, media_type=target.media_type, headers=headers)
     content = view.collection.store.original(target.id)
     if content is None:
         raise NotFound(_("{name} has no original here").format(name=shown_name(target)))
@@ -244,10 +251,22 @@ def _submitted(
     return JobOut(**job)
 
 
+def _repeated(names: Iterable[str]) -> str | None:
+    """Return the first name that is there twice; None if there is none. Of two documents, one would be lost."""
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
 def _is_hidden(view: View, document: str) -> bool:
     """Return whether a document has this id that the key may not see, and so may not replace."""
     present = view.collection.get(document)
     return present is not None and not view.allows([present])
+
+
+def _present(document: Document) -> Document:
+    """Return a document whose file is on the server's disk. Raises NotFound if it was deleted since it was added."""
+    if not os.path.isfile(document.path):
+        raise NotFound(_("the file of {name} is gone from the server's disk").format(name=shown_name(document)))
+    return document
 
 
 def _is_named(view: View, document: Document, part: str) -> bool:

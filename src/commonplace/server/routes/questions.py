@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response, UploadFile
@@ -16,6 +16,7 @@ from commonplace.server.access import View, needs, state_of
 from commonplace.server.pictures import item_picture, picture_of
 from commonplace.server.problems import problem_of
 from commonplace.server.schemas import AnswerOut, AskIn, HitOut, LabelIn, SearchForm, SearchIn, SearchOut
+from commonplace.server.streams import visitor_of
 from commonplace.server.views import answer_json, block_json, hit_json
 from commonplace.types import Answer, Block, Note
 
@@ -93,15 +94,15 @@ def ask_stream(
 
     ``restart`` takes back the blocks before it; ``note`` is for the reader; ``error`` holds problem details.
     """
-    yield from ask_events(request, view, *question)
+    yield from visitor_of(request).stream(ask_events(request, view, *question))
 
 
 def ask_events(
     request: Request, view: View, text: str | None, image: bytes | None, options: dict[str, Any]
-) -> Iterator[ServerSentEvent]:
+) -> Generator[ServerSentEvent, None, None]:
     """Yield an answer as server-sent events, while it is written."""
     try:
-        with state_of(request).gate.turn():
+        with state_of(request).gate.turn(visitor_of(request)):
             for part in view.collection.stream(text, image=image, **options):
                 yield _event(view, part)
     except CommonplaceError as problem:  # the status was sent already
